@@ -1,0 +1,58 @@
+"""The `paper` diffusion autoencoder: noise prediction, L1, DDIM (section 3.1)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from daetalker.models.autoencoder import shared_noise
+from daetalker.models.diffusion import (
+    Denoiser,
+    Schedule,
+    add_noise,
+    ddim_sample,
+    from_epsilon,
+    linear_schedule,
+)
+from daetalker.models.paper_unet import PaperUNet, PaperUNetConfig, SemanticEncoder
+
+
+class PaperAutoencoder(nn.Module):
+    """Semantic encoder and noise-predicting decoder that share one schedule and one x_T.
+
+    Args:
+        diffusion_steps: N of the linear schedule.
+        noise_seed: seed of the x_T that all frames share (section 3.3).
+    """
+
+    x_T: Tensor
+
+    def __init__(
+        self, cfg: PaperUNetConfig, diffusion_steps: int = 1000, noise_seed: int = 2304
+    ) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.schedule: Schedule = linear_schedule(diffusion_steps)
+        self.encoder = SemanticEncoder(cfg)
+        self.decoder = PaperUNet(cfg)
+        self.register_buffer("x_T", shared_noise(noise_seed, cfg.size))
+
+    def loss(self, image: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """L1 distance between ``noise`` and its prediction, a scalar (section 4.1.2).
+
+        Args:
+            image: ``[B, 3, S, S]`` in [-1, 1].
+            t: ``[B]`` steps from 0 to N - 1.
+            noise: ``[B, 3, S, S]`` standard normal.
+        """
+        x_t = add_noise(self.schedule, image, t, noise)
+        return F.l1_loss(self.decoder(x_t, t, self.encoder(image)), noise)
+
+    def denoiser(self, c: Tensor) -> Denoiser:
+        """The x_0-predicting denoiser of the latents ``c`` ``[B, D]``."""
+        return from_epsilon(self.schedule, lambda x, t: self.decoder(x, t, c))
+
+    def decode(self, c: Tensor, steps: int = 100, x_T: Tensor | None = None) -> Tensor:
+        """DDIM from the shared x_T (eq. 4): ``[B, D]`` to ``[B, 3, S, S]`` in [-1, 1]."""
+        start = (self.x_T if x_T is None else x_T).expand(c.shape[0], -1, -1, -1)
+        return ddim_sample(self.schedule, self.denoiser(c), start, steps)

@@ -1,0 +1,160 @@
+"""Export: trained stages to an avatar bundle (`models/bundle.py`)."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from daetalker.models.acoustic import WhisperEncoder
+from daetalker.models.autoencoder import DiffusionAutoencoder
+from daetalker.models.bundle import AXES, write_manifest
+from daetalker.models.speech2latent import Speech2Latent
+from daetalker.models.student import FrameDecoder, Student
+from daetalker.models.training.export import Storage, export_onnx
+
+
+@dataclass(frozen=True)
+class BundleText:
+    """What a person has to say about an avatar; nothing here is guessed."""
+
+    name: str
+    label: str
+    licence: str
+    consent: str
+    synthetic: bool
+    attributions: tuple[str, ...]
+    licence_files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Storages:
+    """Weight storage of each network in the bundle; arithmetic is float32 in all of them."""
+
+    acoustic: Storage = "int8"
+    speech: Storage = "float16"
+    latent: Storage = "float16"
+    student: Storage = "float16"
+    encoder: Storage = "int8"
+    teacher: Storage = "int8"
+
+
+PRESETS: tuple[dict[str, Any], ...] = (
+    {"name": "straight", "label": "Straight", "yaw": 0.0, "pitch": 0.0, "roll": 0.0},
+    {"name": "left", "label": "Left", "yaw": 20.0, "pitch": 0.0, "roll": 0.0},
+    {"name": "right", "label": "Right", "yaw": -20.0, "pitch": 0.0, "roll": 0.0},
+    {"name": "up", "label": "Up", "yaw": 0.0, "pitch": 10.0, "roll": 0.0},
+    {"name": "down", "label": "Down", "yaw": 0.0, "pitch": -10.0, "roll": 0.0},
+    {"name": "tilt", "label": "Tilt", "yaw": 8.0, "pitch": 2.0, "roll": 8.0},
+)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The networks of one avatar, averaged weights."""
+
+    auto: DiffusionAutoencoder
+    student: Student
+    speech: Speech2Latent
+    acoustic: WhisperEncoder
+    pose_deg: np.ndarray = field(repr=False)  # type: ignore[type-arg]
+
+
+class _Listen(nn.Module):
+    def __init__(self, model: Speech2Latent) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.listen(features)
+
+
+class _Speak(nn.Module):
+    def __init__(self, model: Speech2Latent) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, hidden: Tensor, control: Tensor) -> Tensor:
+        return self.model.speak(hidden, control)
+
+
+def pose_range(pose_deg: np.ndarray) -> dict[str, list[float]]:  # type: ignore[type-arg]
+    """0.5 % to 99.5 % of each angle in training, rounded to half degrees."""
+    low, high = np.percentile(pose_deg, [0.5, 99.5], axis=0)
+    return {
+        axis: [round(float(a) * 2) / 2, round(float(b) * 2) / 2]
+        for axis, a, b in zip(AXES, low, high, strict=True)
+    }
+
+
+def export_bundle(
+    trained: Trained,
+    folder: Path,
+    text: BundleText,
+    figures: dict[str, Any],
+    storages: Storages | None = None,
+    size: int | None = None,
+    frames: int = 50,
+    hop: int = 4,
+    lookahead: int = 3,
+) -> Path:
+    """Write every network, x_T, licences and the manifest into ``folder`` (replaced if there).
+
+    Args:
+        size: side of the student's frames; smaller than trained means averaged down.
+    """
+    storages = storages or Storages()
+    auto, cfg = trained.auto.eval(), trained.auto.cfg
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    latent = cfg.unet.latent
+    features = torch.zeros(1, 2 * frames, trained.acoustic.width)
+    hidden = torch.zeros(1, frames, trained.speech.cfg.width)
+    image = torch.zeros(1, 3, cfg.unet.size, cfg.unet.size)
+
+    def write(name: str, module: nn.Module, inputs: dict[str, Tensor], out: list[str]) -> None:
+        free = name in ("student", "encoder", "teacher")
+        storage: Storage = getattr(storages, name)
+        export_onnx(module, inputs, out, folder / f"{name}.onnx", storage, batch=free)
+
+    write("acoustic", trained.acoustic, {"mel": torch.zeros(1, 80, 4 * frames)}, ["features"])
+    write("speech", _Listen(trained.speech), {"features": features}, ["hidden", "pose"])
+    control = torch.zeros(1, frames, 4)
+    write("latent", _Speak(trained.speech), {"hidden": hidden, "control": control}, ["latents"])
+    write("student", FrameDecoder(trained.student, size), {"latent": torch.zeros(1, latent)},
+          ["frame"])  # fmt: skip
+    write("encoder", auto.encoder, {"image": image}, ["latent"])
+    step = torch.zeros(1, dtype=torch.long)
+    write("teacher", auto.decoder, {"x_t": image, "t": step, "latent": torch.zeros(1, latent)},
+          ["x0"])  # fmt: skip
+    np.save(folder / "x_T.npy", auto.x_T.numpy().astype(np.float16))
+    for file in text.licence_files:
+        shutil.copyfile(file, folder / file.name)
+    write_manifest(
+        folder,
+        {
+            "name": text.name,
+            "label": text.label,
+            "size": size or cfg.unet.size,
+            "fps": 25,
+            "window_frames": frames,
+            "hop_frames": hop,
+            "lookahead_frames": lookahead,
+            "latent": latent,
+            "hidden": trained.speech.cfg.width,
+            "diffusion_steps": cfg.diffusion_steps,
+            "pose_range_deg": pose_range(trained.pose_deg),
+            "presets": list(PRESETS),
+            "figures": figures,
+            "licence": text.licence,
+            "attributions": list(text.attributions),
+            "synthetic": text.synthetic,
+            "consent": text.consent,
+        },
+    )
+    return folder

@@ -1,0 +1,232 @@
+"""Stage 2: speech2latent on the frozen encoder's latents (section 3.2).
+
+L = L_latent + alpha L_pose (eq. 5).  L_latent weighs the frames that the stream will emit most,
+each with exactly the look-ahead it will have, and adds what a small frozen probe reads about the
+mouth from c: a plain square error on c weighs directions nobody sees as much as the lips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from daetalker.models.encoder import ImageEncoder
+from daetalker.models.pose import POSE_SCALE_DEG
+from daetalker.models.speech2latent import Speech2Latent, Speech2LatentConfig
+from daetalker.models.training.data import MOUTH, Person, lip_opening
+from daetalker.models.training.features import WindowSet
+from daetalker.models.training.loop import Loop
+from daetalker.models.training.train_autoencoder import to_images
+
+
+@dataclass(frozen=True)
+class Speech2LatentTraining:
+    """Hyper-parameters of stage 2.
+
+    Attributes:
+        batch: windows a step.
+        alpha: weight of the pose loss (eq. 5), per axis in units of 20 degrees.
+        mouth: weight of the probe's loss.
+        velocity: weight of the loss on frame-to-frame steps.
+        tail: last frames of a window that count fully; the ones before count ``body``.
+    """
+
+    batch: int = 48
+    rate: float = 8e-4
+    alpha: float = 0.3
+    mouth: float = 1.0
+    velocity: float = 0.5
+    tail: int = 8
+    body: float = 0.25
+
+
+@torch.no_grad()
+def encode_all(encoder: ImageEncoder, frames: NDArray[np.uint8], batch: int = 48) -> Tensor:
+    """Latents of every frame, ``[T, D]``."""
+    rows = []
+    for start in range(0, len(frames), batch):
+        with torch.autocast("cpu", torch.bfloat16):
+            rows.append(encoder(to_images(frames[start : start + batch])).float())
+    return torch.cat(rows)
+
+
+def mouth_shape(person: Person) -> NDArray[np.float32]:
+    """``[T, 41]``: mouth landmarks in the nose's frame (unit: nose length), and lip opening."""
+    points = person.landmarks
+    nose = points[:, 33] - points[:, 27]
+    length = np.linalg.norm(nose, axis=-1, keepdims=True)
+    up = nose / length
+    across = np.stack([up[:, 1], -up[:, 0]], -1)
+    offset = (points[:, MOUTH] - points[:, 33:34]) / length[:, None]
+    local = np.stack(
+        [(offset * across[:, None]).sum(-1), (offset * up[:, None]).sum(-1)], -1
+    ).reshape(len(points), -1)
+    return np.concatenate([local, lip_opening(points)[:, None]], 1).astype(np.float32)
+
+
+class MouthProbe(nn.Module):
+    """Reads the mouth's shape from c; trained first, then frozen as part of the loss."""
+
+    def __init__(self, latent: int, outputs: int = 41) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(latent, 256), nn.SiLU(), nn.Linear(256, outputs))
+
+    def forward(self, c: Tensor) -> Tensor:
+        out: Tensor = self.layers(c)
+        return out
+
+
+def fit_probe(latents: Tensor, shape: Tensor, steps: int = 1500, noise: float = 0.1) -> MouthProbe:
+    """Fit the probe to standardised ``shape`` on noisy latents and freeze it."""
+    probe = MouthProbe(latents.shape[1], shape.shape[1])
+    optimizer = torch.optim.Adam(probe.parameters(), 2e-3, weight_decay=1e-6)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * (1 - step / steps)
+        pick = torch.randint(0, len(latents), (256,))
+        c = latents[pick] + noise * torch.randn(256, latents.shape[1])
+        loss = F.mse_loss(probe(c), shape[pick])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    probe.requires_grad_(False)
+    return probe.eval()
+
+
+def gather(windows: Sequence[WindowSet], picks: NDArray[np.int64], frames: int) -> tuple[
+    Tensor, NDArray[np.int64], NDArray[np.bool_]
+]:
+    """Features, video frame numbers ``[B, T]`` (clipped) and which of them hold speech."""
+    sizes = np.cumsum([0, *(len(w.ends) for w in windows)])
+    features, index, valid = [], [], []
+    for pick in picks:
+        which = int(np.searchsorted(sizes, pick, side="right")) - 1
+        w, i = windows[which], pick - sizes[which]
+        features.append(w.features[i])
+        if w.hold is not None:
+            index.append(np.full(frames, w.hold[i]))
+            valid.append(np.ones(frames, bool))
+            continue
+        numbers = np.arange(w.ends[i] - frames, w.ends[i])
+        index.append(np.maximum(numbers, 0))
+        valid.append((numbers >= 0) & (numbers >= w.ends[i] - w.history[i]))
+    stacked = torch.from_numpy(np.stack(features).astype(np.float32))
+    return stacked, np.stack(index), np.stack(valid)
+
+
+def train_speech2latent(
+    person: Person,
+    encoder: ImageEncoder,
+    windows: Sequence[WindowSet],
+    held_out: tuple[Person, WindowSet] | None,
+    run: Path,
+    minutes: float,
+    cfg: Speech2LatentConfig,
+    training: Speech2LatentTraining,
+    frames: int = 50,
+    seed: int = 0,
+    use_pose: bool = True,
+) -> Path:
+    """Train stage 2 for ``minutes`` (resuming what is in ``run``) and return the checkpoint."""
+    torch.manual_seed(seed)
+    latents = encode_all(encoder, person.frames)
+    control = torch.from_numpy(
+        np.concatenate([person.pose_deg, person.blink[:, None]], 1).astype(np.float32)
+    )
+    raw_shape = mouth_shape(person)
+    mean, std = raw_shape.mean(0), raw_shape.std(0) + 1e-6
+    shape = torch.from_numpy((raw_shape - mean) / std)
+    probe = fit_probe(latents, shape)
+    model = Speech2Latent(cfg)
+    model.latent_mean.copy_(latents.mean(0))
+    model.latent_scale.copy_(latents.std(0))
+    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), weight_decay=1e-6)
+    loop = Loop("speech2latent", run, model, optimizer, minutes, training.rate)
+    torch.save({"probe": probe.state_dict(), "mean": mean, "std": std}, run / "probe.pt")
+    weight = torch.full((frames,), training.body)
+    weight[-training.tail :] = 1.0
+    total = sum(len(w.ends) for w in windows)
+    rng = np.random.default_rng(seed + loop.step)
+    shadow = Speech2Latent(cfg)
+    test = None
+    if held_out is not None:
+        other, other_windows = held_out
+        test_shape = (mouth_shape(other) - mean) / std
+        test = (other, other_windows, test_shape, encode_all(encoder, other.frames))
+        loop.note(probe_corr=_corr(probe(test[3])[:, 40].numpy(), test_shape[:, 40]))
+    for _ in loop:
+        model.train()
+        features, index, valid = gather(windows, rng.integers(0, total, training.batch), frames)
+        w = (torch.from_numpy(valid) * weight)[..., None]
+        truth, given = latents[index], control[index]
+        if not use_pose:
+            given = torch.zeros_like(given)
+        with torch.autocast("cpu", torch.bfloat16):
+            out, pose = model(features, given)
+        out, pose = out.float(), pose.float()
+        norm = w.sum()
+        error = ((out - truth) / model.latent_scale) ** 2
+        l_latent = (error * w).sum() / norm / out.shape[-1]
+        steps = ((out[:, 1:] - out[:, :-1]) - (truth[:, 1:] - truth[:, :-1])) / model.latent_scale
+        l_velocity = (steps**2 * w[:, 1:]).sum() / norm / out.shape[-1]
+        l_mouth = ((probe(out) - shape[index]) ** 2 * w).sum() / norm
+        l_mouth = l_mouth / shape.shape[1] + _last(probe(out), shape[index], w, norm)
+        l_pose = (((pose - given[..., :3]) / POSE_SCALE_DEG) ** 2 * w).sum() / norm
+        loss = l_latent + training.mouth * l_mouth + training.velocity * l_velocity
+        loss = loss + training.alpha * l_pose
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        loop.log(
+            latent=float(l_latent.detach()), mouth=float(l_mouth.detach()),
+            velocity=float(l_velocity.detach()), pose=float(l_pose.detach()),
+        )  # fmt: skip
+        if test is not None and loop.step % 250 == 249:
+            shadow.load_state_dict(loop.ema.shadow)
+            loop.note(**_measure(shadow.eval(), probe, *test, frames=frames))
+    return loop.path
+
+
+def _last(out: Tensor, truth: Tensor, w: Tensor, norm: Tensor) -> Tensor:
+    lips: Tensor = ((out[..., -1:] - truth[..., -1:]) ** 2 * w).sum() / norm
+    return lips
+
+
+def _corr(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+@torch.no_grad()
+def _measure(
+    model: Speech2Latent,
+    probe: MouthProbe,
+    person: Person,
+    windows: WindowSet,
+    shape: NDArray[np.float32],
+    latents: Tensor,
+    frames: int,
+    hop: int = 4,
+    lookahead: int = 3,
+) -> dict[str, float]:
+    control = np.concatenate([person.pose_deg, person.blink[:, None]], 1).astype(np.float32)
+    lips, truth, error = [], [], []
+    emitted = slice(frames - lookahead - hop, frames - lookahead)
+    for start in range(0, len(windows.ends), 64):
+        picks = np.arange(start, min(start + 64, len(windows.ends)))
+        features, index, _ = gather([windows], picks, frames)
+        out, _ = model(features, torch.from_numpy(control[index]))
+        lips.append(probe(out[:, emitted])[..., 40].reshape(-1).numpy())
+        truth.append(shape[index[:, emitted], 40].reshape(-1))
+        delta = (out[:, emitted] - latents[index[:, emitted]]) / model.latent_scale
+        error.append(float((delta**2).mean()))
+    a, b = np.concatenate(lips), np.concatenate(truth)
+    return {"test_lip_corr": _corr(a, b), "test_latent": float(np.mean(error)),
+            "lip_gain": float(a.std() / b.std())}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Optional leaves of daetalker, one dependency each: none yet."""

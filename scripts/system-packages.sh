@@ -1,0 +1,29 @@
+#!/bin/sh
+# Install the programs the browser and web-page tests need, where this user may; say so where not.
+# Never fails: the tests that miss a program skip and give the reason.
+set -u
+
+have() {
+    for name in "$@"; do
+        command -v "$name" >/dev/null 2>&1 && return 0
+    done
+    return 1
+}
+
+missing=
+have chromium chromium-browser google-chrome google-chrome-stable || missing="$missing chromium"
+have node || missing="$missing nodejs"
+have npm || missing="$missing npm"
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && have apt-get; then
+    echo "Installing for the tests:$missing"
+    apt-get update -qq
+    # shellcheck disable=SC2086  # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing \
+        || echo "apt-get failed; the tests that need$missing will be skipped." >&2
+else
+    echo "Not installed:$missing. The tests that need them will be skipped." >&2
+    echo "To run them too:  sudo apt-get install$missing" >&2
+fi
+exit 0

@@ -1,0 +1,1 @@
+"""The live path: what knows time and peers.  It never imports torch."""

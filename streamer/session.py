@@ -1,0 +1,389 @@
+"""Session: one person's voice in, one face and the same voice out, wired in one direction.
+
+::
+
+    push_voice -> Intake -> Composer.hear -> cues -> think -> plans -> draw -> ready -> show -> outlets
+                        \\-> voice chunks ------------------------------------> speak -> outlets
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daetalker.models.bundle import AvatarBundle
+from daetalker.streamer.clock import Clock
+from daetalker.streamer.composer import Composer, Cue, FramePlan
+from daetalker.streamer.control import Control
+from daetalker.streamer.engine import AsyncEngine, Speech
+from daetalker.streamer.errors import EngineError, SessionClosed
+from daetalker.streamer.intake import Intake
+from daetalker.streamer.media import (
+    CHUNK_SAMPLES,
+    FRAME_S,
+    VOICE_RATE,
+    VideoFrame,
+    VoiceChunk,
+    VoiceResampler,
+)
+from daetalker.streamer.outlet import Outlet
+from daetalker.streamer.pacer import Pacer
+from daetalker.streamer.profile import Profile
+from daetalker.streamer.stats import SessionStats, Stopwatch
+
+__all__ = ["Outlet", "Session", "SessionClosed", "SessionStats"]
+
+_T = TypeVar("_T")
+_FPS_SPAN_S = 2.0
+
+
+class _Stamped(NamedTuple, Generic[_T]):
+    """An item and the epoch it was made in; an interruption makes older ones worthless."""
+
+    epoch: int
+    item: _T
+
+
+class Session:
+    """Create, `run` as a task, `push_voice`, read an `outlet`, `close`.
+
+    All methods belong to the event loop's thread.
+    """
+
+    def __init__(
+        self,
+        bundle: AvatarBundle,
+        engine: AsyncEngine,
+        clock: Clock,
+        *,
+        profile: Profile,
+        session_id: str,
+    ) -> None:
+        """A session that has not begun; ``engine`` is shared and stays open when it ends."""
+        self.session_id = session_id
+        self.bundle = bundle
+        self.profile = profile
+        self._engine = engine
+        self._clock = clock
+        self._stopwatch = Stopwatch(clock)
+
+        self._control = Control()
+        self._epoch = 0
+        self._intake = Intake()
+        self._resampler = VoiceResampler()
+        self._composer = Composer(bundle.manifest, profile)
+        self._voice_rest = np.zeros(0, np.int16)
+        self._voice_start = 0
+
+        # Full: the oldest cue goes and its frames are never made; the networks cannot keep up.
+        self._cues: asyncio.Queue[_Stamped[Cue | None]] = asyncio.Queue(8)
+        # Full: thinking waits for drawing, which leaves out frames that are overdue.
+        self._plans: asyncio.Queue[_Stamped[FramePlan]] = asyncio.Queue(64)
+        # Full: drawing waits, two seconds ahead of what is shown.
+        self._ready: asyncio.Queue[_Stamped[VideoFrame]] = asyncio.Queue(50)
+        # Full at 4 s, beyond any delay: the oldest chunk goes.
+        self._voice: asyncio.Queue[_Stamped[VoiceChunk]] = asyncio.Queue(200)
+        self._outlets: list[Outlet] = []
+
+        self._shown: VideoFrame | None = None
+        self._drawn: VideoFrame | None = None
+        self._frames = 0
+        self._late = 0
+        self._skipped = 0
+        self._shown_at_s: deque[float] = deque()
+
+        self._pacer: Pacer | None = None
+        self._running = False
+        self._started = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._finished = asyncio.Event()
+
+    async def run(self) -> None:
+        """Live until `close`, or until cancelled, which is as good.
+
+        Raises:
+            EngineError: if a network fails; the session is closed then.
+        """
+        if self._running:
+            raise RuntimeError("a session runs once")
+        self._running = True
+        try:
+            rest = await self._engine.silence()
+            pacer = self._pacer = Pacer(self._clock, self.profile.delay_s)
+            self._started.set()
+            async with asyncio.TaskGroup() as group:
+                stages = {
+                    "keep up": self._keep_up(pacer),
+                    "think": self._think(pacer, rest),
+                    "draw": self._draw(pacer),
+                    "show": self._show(pacer),
+                    "speak": self._speak(pacer),
+                }
+                tasks = [
+                    group.create_task(stage, name=f"session {self.session_id}: {name}")
+                    for name, stage in stages.items()
+                ]
+                await self._closing.wait()
+                for task in tasks:
+                    task.cancel()
+        except BaseExceptionGroup as failures:
+            raise _first_engine_error(failures) or failures from None
+        finally:
+            self._end()
+
+    def push_voice(self, pcm: NDArray[np.int16], pts: int | None = None) -> None:
+        """Hear voice, as soon as it arrives; never blocks.
+
+        Before the session runs and after it ends, voice is ignored.
+
+        Args:
+            pcm: ``[N]`` int16, mono at 48 kHz, any length; what is more than 200 ms ahead of time
+                is dropped.
+            pts: position of the first sample on the sender's timeline at 48 kHz, if known, so that
+                losses can be filled.
+
+        Raises:
+            ValueError: if ``pcm`` is not one-dimensional int16.
+        """
+        if pcm.ndim != 1 or pcm.dtype != np.int16:
+            raise ValueError(f"voice must be [N] int16, got {pcm.shape} {pcm.dtype}")
+        if self._pacer is not None and not self._closing.is_set():
+            self._hear(self._intake.accept(pcm, pts, self._pacer.elapsed_s()))
+
+    @property
+    def control(self) -> Control:
+        """What the person wants of the head now."""
+        return self._control
+
+    def set_control(self, control: Control) -> None:
+        """Change it; the next window takes it up.  Muting holds from the next voice pushed."""
+        self._control = control
+
+    def interrupt(self) -> None:
+        """Stop speaking now: voice heard but not yet given out becomes silence, the mouth closes.
+
+        Time goes on without a gap, and so does the head.
+        """
+        self._epoch += 1
+        self._composer.silence()
+        self._resampler.silence()
+        self._voice_rest = np.zeros_like(self._voice_rest)
+        if not self._cues.full():  # else the cues there will wake the thinking soon enough
+            self._cues.put_nowait(_Stamped(self._epoch, None))
+
+    def outlet(self, frames: int = 1) -> Outlet:
+        """A new subscriber.
+
+        Args:
+            frames: frames to keep for a slow reader; 1 means the latest wins.
+        """
+        outlet = Outlet(frames, self._outlets.remove)
+        self._outlets.append(outlet)
+        if self._finished.is_set():
+            outlet.close()
+        return outlet
+
+    def stats(self) -> SessionStats:
+        """Figures of this moment."""
+        now_s = self._clock.now()
+        recent = sum(1 for shown_s in self._shown_at_s if shown_s > now_s - _FPS_SPAN_S)
+        elapsed_s = self._pacer.elapsed_s() - self._pacer.delay_s if self._pacer else 0.0
+        return SessionStats(
+            frames=self._frames,
+            fps=recent / min(_FPS_SPAN_S, max(elapsed_s, FRAME_S)),
+            late=self._late,
+            skipped=self._skipped,
+            speaking=self._shown.speaking if self._shown else False,
+            pose=self._shown.pose if self._shown else (0.0, 0.0, 0.0),
+            delay_s=self.profile.delay_s,
+            input_gaps=self._intake.gaps,
+            input_surplus_s=self._intake.surplus_samples / VOICE_RATE,
+            stages=self._stopwatch.read(),
+        )
+
+    async def close(self) -> None:
+        """End the session and its outlets; may be called again, and before `run`."""
+        self._closing.set()
+        if self._running:
+            await self._finished.wait()
+        else:
+            self._end()
+
+    async def settle(self) -> None:
+        """Wait until everything heard so far is drawn, for whoever drives a simulated clock."""
+        await self._started.wait()
+        await self._cues.join()
+        await self._plans.join()
+
+    @property
+    def next_window_frame(self) -> int:
+        """First frame of the window that is being heard; where a new control will take effect."""
+        return self._composer.next_window_frame
+
+    # Stages, in the order of the flow.
+
+    def _hear(self, pcm: NDArray[np.int16]) -> None:
+        muted = self._control.muted
+        for cue in self._composer.hear(self._resampler.push(pcm), muted):
+            if self._cues.full():
+                dropped = self._cues.get_nowait().item
+                self._cues.task_done()
+                self._skipped += self.profile.hop_frames if dropped else 0
+            self._cues.put_nowait(_Stamped(self._epoch, cue))
+        line = np.concatenate([self._voice_rest, np.zeros_like(pcm) if muted else pcm])
+        whole = line.size - line.size % CHUNK_SAMPLES
+        for place in range(0, whole, CHUNK_SAMPLES):
+            chunk = VoiceChunk(self._voice_start, line[place : place + CHUNK_SAMPLES])
+            self._voice_start += CHUNK_SAMPLES
+            if self._voice.full():
+                self._voice.get_nowait()
+            self._voice.put_nowait(_Stamped(self._epoch, chunk))
+        self._voice_rest = line[whole:]
+
+    async def _keep_up(self, pacer: Pacer) -> None:
+        """Put silence in where voice is missing, so that the face stays alive."""
+        tick = 0
+        while True:
+            # Ticks missed by a busy loop need no catching up: the silence is measured anyway.
+            tick = max(tick + 1, int(pacer.elapsed_s() * VOICE_RATE) // CHUNK_SAMPLES)
+            await pacer.until_tick(tick)
+            silence = self._intake.keep_up(pacer.elapsed_s())
+            if silence.size:
+                self._hear(silence)
+
+    async def _think(self, pacer: Pacer, rest: Speech) -> None:
+        """Turn cues into frame plans."""
+        epoch = self._epoch
+        while True:
+            stamped = await self._cues.get()
+            try:
+                if epoch != self._epoch:
+                    epoch = self._epoch
+                    await self._plan_all(epoch, await self._fall_silent(rest))
+                cue = stamped.item
+                if cue is None:
+                    continue
+                last = cue.window.first_frame + self.profile.hop_frames - 1
+                if pacer.is_stale(last) and not self._cues.empty():
+                    self._skipped += self.profile.hop_frames
+                    continue
+                if stamped.epoch != epoch:
+                    cue = cue.silenced()
+                await self._plan_all(epoch, await self._compose(cue, rest))
+            finally:
+                self._cues.task_done()
+
+    async def _compose(self, cue: Cue, rest: Speech) -> list[FramePlan]:
+        control = self._control
+        spoken = None
+        if cue.has_speech:
+            spoken = await self._timed("speech", self._engine.speech(cue.window.samples))
+        steering = self._composer.steer(cue, spoken.pose if spoken else None, rest.pose, control)
+        talking, resting = None, None
+        if spoken is not None:
+            talking = await self._latents(spoken, steering)
+        if cue.has_silence:
+            resting = await self._latents(rest, steering)
+        return self._composer.blend(cue, talking, resting)
+
+    async def _fall_silent(self, rest: Speech) -> list[FramePlan]:
+        resting = await self._latents(rest, self._composer.steering)
+        return self._composer.fall_silent(self._shown, resting)
+
+    async def _plan_all(self, epoch: int, plans: list[FramePlan]) -> None:
+        for plan in plans:
+            await self._plans.put(_Stamped(epoch, plan))
+
+    async def _draw(self, pacer: Pacer) -> None:
+        """Decode plans one by one, so that each frame leaves as early as it can."""
+        while True:
+            epoch, plan = await self._plans.get()
+            try:
+                if epoch != self._epoch:
+                    continue
+                if pacer.is_stale(plan.index) and not self._plans.empty():
+                    self._skipped += 1
+                    continue
+                rgb = await self._pixels(plan.latent)
+                frame = VideoFrame(plan.index, rgb, plan.pose, plan.speaking, plan.latent)
+                self._drawn = frame
+                await self._ready.put(_Stamped(epoch, frame))
+            finally:
+                self._plans.task_done()
+
+    async def _pixels(self, latent: NDArray[np.float32]) -> NDArray[np.uint8]:
+        if self._drawn is not None and np.array_equal(self._drawn.latent, latent):
+            return self._drawn.rgb
+        return await self._timed("frame", self._engine.frame(latent))
+
+    async def _show(self, pacer: Pacer) -> None:
+        """Give frames out when they are due; between them every reader holds the last."""
+        while True:
+            epoch, frame = await self._ready.get()
+            await pacer.until_frame(frame.index)
+            if epoch != self._epoch:
+                continue
+            if pacer.late_s(frame.index) > FRAME_S / 2.0:
+                self._late += 1
+            self._shown = frame
+            self._frames += 1
+            now_s = self._clock.now()
+            self._shown_at_s.append(now_s)
+            while self._shown_at_s[0] <= now_s - _FPS_SPAN_S:
+                self._shown_at_s.popleft()
+            for outlet in self._outlets:
+                outlet.offer_video(frame)
+
+    async def _speak(self, pacer: Pacer) -> None:
+        """Give the voice out when it is due, beside its frames."""
+        while True:
+            epoch, chunk = await self._voice.get()
+            await pacer.until_voice(chunk.start)
+            if epoch != self._epoch:
+                chunk = VoiceChunk(chunk.start, np.zeros_like(chunk.pcm))
+            for outlet in self._outlets:
+                outlet.offer_voice(chunk)
+
+    # Helpers.
+
+    async def _latents(
+        self, speech: Speech, steering: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        return await self._timed("latents", self._engine.latents(speech.hidden, steering))
+
+    async def _timed(self, stage: str, job: Awaitable[_T]) -> _T:
+        start_s = self._clock.now()
+        result = await job
+        self._stopwatch.note(stage, start_s)
+        return result
+
+    def _end(self) -> None:
+        self._closing.set()
+        self._started.set()  # nobody may wait for a start that will not come
+        for queue in (self._cues, self._plans):
+            _drain(queue)
+        for outlet in list(self._outlets):
+            outlet.close()
+        self._finished.set()
+
+
+def _drain(queue: asyncio.Queue[Any]) -> None:
+    while not queue.empty():
+        queue.get_nowait()
+        queue.task_done()
+
+
+def _first_engine_error(failures: BaseExceptionGroup[BaseException]) -> EngineError | None:
+    for failure in failures.exceptions:
+        if isinstance(failure, EngineError):
+            return failure
+        if isinstance(failure, BaseExceptionGroup):
+            inner = _first_engine_error(failure)
+            if inner is not None:
+                return inner
+    return None

@@ -1,0 +1,51 @@
+"""Smoother: cross-fades the frames that two successive windows both predict.
+
+L is the look-ahead, D any width (latents, or the three pose angles).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daetalker.streamer.profile import Profile
+
+__all__ = ["Smoother", "mix"]
+
+
+class Smoother:
+    """Pure: predictions of one window after the other in, final frames out."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._hop = profile.hop_frames
+        self._ahead = profile.lookahead_frames
+        self._tail: NDArray[np.float32] | None = None
+
+    def push(self, predicted: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Blend one window's predictions with what the window before foresaw.
+
+        Args:
+            predicted: ``[hop + L, D]``, the emitted and the look-ahead frames.
+
+        Returns:
+            ``[hop + L, D]``: the first ``hop`` are final, the rest is still foresight, unblended
+            but for a look-ahead longer than the hop.
+        """
+        blended = predicted.copy()
+        if self._tail is not None:
+            share = np.arange(1, self._ahead + 1, dtype=np.float32)[:, None] / (self._ahead + 1)
+            blended[: self._ahead] = mix(self._tail, predicted[: self._ahead], share)
+        self._tail = blended[self._hop : self._hop + self._ahead].copy()
+        return blended
+
+    def reset(self, foreseen: NDArray[np.float32] | None = None) -> None:
+        """Forget the window before, or put ``foreseen`` ``[L, D]`` in its place."""
+        self._tail = foreseen
+
+
+def mix(
+    old: NDArray[np.float32], new: NDArray[np.float32], share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """``old`` where ``share`` is 0, ``new`` where it is 1, both to the bit; linear between."""
+    blended = old + share * (new - old)
+    return np.where(share >= 1.0, new, blended).astype(np.float32)

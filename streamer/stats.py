@@ -1,0 +1,72 @@
+"""SessionStats: what a session tells about itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from daetalker.streamer.clock import Clock
+
+__all__ = ["SessionStats", "StageTimes", "Stopwatch"]
+
+_KEPT = 100
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Milliseconds that a stage took over its last 100 runs, waiting for its turn included."""
+
+    median_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True)
+class SessionStats:
+    """A snapshot of one session.
+
+    Attributes:
+        frames: frames given out so far.
+        fps: frames a second over the last 2 s.
+        late: frames given out more than half a frame after they were due.
+        skipped: frames never drawn because newer ones were due already.
+        speaking: True if the frame now shown is speech.
+        pose: yaw, pitch, roll in degrees of the frame now shown.
+        delay_s: from hearing a sample to giving it out.
+        input_gaps: times silence was put in for missing voice.
+        input_surplus_s: seconds of voice dropped because they came too early.
+        stages: times of ``speech``, ``latents`` and ``frame``, as far as they have run.
+    """
+
+    frames: int
+    fps: float
+    late: int
+    skipped: int
+    speaking: bool
+    pose: tuple[float, float, float]
+    delay_s: float
+    input_gaps: int
+    input_surplus_s: float
+    stages: Mapping[str, StageTimes]
+
+
+class Stopwatch:
+    """Collects how long the stages of one session take, by its clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._times_ms: dict[str, deque[float]] = {}
+
+    def note(self, stage: str, start_s: float) -> None:
+        """Note a run of ``stage`` that began at clock time ``start_s`` and ends now."""
+        times = self._times_ms.setdefault(stage, deque(maxlen=_KEPT))
+        times.append(1000.0 * (self._clock.now() - start_s))
+
+    def read(self) -> dict[str, StageTimes]:
+        """The figures by stage."""
+        return {
+            stage: StageTimes(float(np.median(times)), float(np.percentile(times, 95)))
+            for stage, times in self._times_ms.items()
+        }

@@ -1,0 +1,134 @@
+// @ts-check
+/** The words of the page: every state and every failure, in one place. */
+
+/**
+ * @typedef {object} Notice
+ * @property {string} title
+ * @property {string} text one or two sentences: what happened, and what to do
+ * @property {string} action what the button says
+ */
+
+/** @type {Readonly<Record<string, Notice>>} */
+const NOTICES = Object.freeze({
+  // Before anything is sent: this browser and this microphone.
+  no_webrtc: {
+    title: "This browser cannot show live video",
+    text: "It has no WebRTC. Open this page in a current Chrome, Edge, Firefox or Safari.",
+    action: "Check again",
+  },
+  insecure_origin: {
+    title: "The browser blocks the microphone here",
+    text: "Microphones work only on https:// pages and on localhost. Open this page through https, or on the machine that runs the server as http://localhost.",
+    action: "Check again",
+  },
+  microphone_denied: {
+    title: "The microphone is not allowed",
+    text: "Allow it for this page (the icon beside the address), then try again. If that does not help, look in the system's privacy settings.",
+    action: "Try again",
+  },
+  microphone_missing: {
+    title: "No microphone found",
+    text: "Plug one in or switch it on, then try again.",
+    action: "Try again",
+  },
+  microphone_busy: {
+    title: "The microphone does not answer",
+    text: "Another program may be using it. Close that program, or choose another microphone, and try again.",
+    action: "Try again",
+  },
+  microphone_lost: {
+    title: "The microphone is gone",
+    text: "It was unplugged or switched off. Plug it in again, or choose another one.",
+    action: "Try again",
+  },
+  // The server refuses or fails.
+  server_full: {
+    title: "All places are taken",
+    text: "The server is talking with as many people as it can.",
+    action: "Try now",
+  },
+  engine_failed: {
+    title: "The avatar has stopped",
+    text: "The server could not go on making pictures. Try again. If it happens again, the server's log says why.",
+    action: "Try again",
+  },
+  unknown_avatar: {
+    title: "This avatar is not on the server",
+    text: "Reload the page and choose another one.",
+    action: "Try again",
+  },
+  unsupported_protocol: {
+    title: "Page and server do not match",
+    text: "The server was updated. Reload this page.",
+    action: "Reload",
+  },
+  no_audio: {
+    title: "The server hears no microphone",
+    text: "The connection has no sound in it. Choose another microphone and try again.",
+    action: "Try again",
+  },
+  // The way between.
+  unreachable: {
+    title: "The server does not answer",
+    text: "Check that it is running and that you are online.",
+    action: "Try now",
+  },
+  connection_lost: {
+    title: "Connection lost",
+    text: "The way to the server broke.",
+    action: "Try now",
+  },
+  media_blocked: {
+    title: "Sound and picture do not get through",
+    text: "The server answers, but a firewall seems to block WebRTC (UDP). Try another network or ask for a TURN server.",
+    action: "Try now",
+  },
+  server_stopping: {
+    title: "The server said goodbye",
+    text: "It is being stopped or restarted.",
+    action: "Try now",
+  },
+});
+
+/** @type {Notice} */
+const UNKNOWN = Object.freeze({
+  title: "Something went wrong",
+  text: "Try again. If it happens again, the server's log says why.",
+  action: "Try again",
+});
+
+/**
+ * @param {string} code a failure of this page, or an error code of the server
+ * @returns {Notice}
+ */
+export function noticeFor(code) {
+  return NOTICES[code] ?? UNKNOWN;
+}
+
+/** @param {number} seconds whole seconds @returns {string} */
+export function countdownText(seconds) {
+  if (seconds <= 0) return "Trying again now…";
+  return `Trying again in ${seconds} ${seconds === 1 ? "second" : "seconds"}.`;
+}
+
+export const WORDS = Object.freeze({
+  ready: "Ready",
+  asking: "Waiting for the microphone",
+  connecting: "Connecting",
+  listening: "Listening",
+  speaking: "Speaking",
+  muted: "Muted",
+  waiting: "Reconnecting",
+  failed: "Stopped",
+  askingHint: "Please allow the microphone in the browser's question.",
+  connectingHint: "Waking the avatar…",
+  noSound: "Nothing to hear from this microphone. Is it switched off, or is it another one?",
+  microphoneSwitched: "The microphone was unplugged. Now using another one.",
+  microphoneKept: "That microphone cannot be used. The one before is still on.",
+  voiceBlocked: "The browser does not let the voice play yet. Click the switch once more.",
+});
+
+/** @param {string} label the avatar's name @returns {string} */
+export function leadText(label) {
+  return `Talk, and ${label} says it.`;
+}
