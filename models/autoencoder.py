@@ -13,7 +13,7 @@ from daetalker.models.unet import UNet, UNetConfig
 
 
 def shared_noise(seed: int, size: int) -> Tensor:
-    """The x_T of section 3.3 that every frame starts from: ``[1, 3, size, size]``, fixed by seed."""
+    """The shared x_T of section 3.3, fixed by seed: ``[1, 3, size, size]`` standard normal."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn((1, 3, size, size), generator=generator)
 

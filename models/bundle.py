@@ -200,7 +200,10 @@ def _parse(document: Any, where: Path) -> Manifest:
             raise fail(f"{key} must be a positive whole number")
     try:
         values["pose_range_deg"] = {
-            axis: (float(values["pose_range_deg"][axis][0]), float(values["pose_range_deg"][axis][1]))
+            axis: (
+                float(values["pose_range_deg"][axis][0]),
+                float(values["pose_range_deg"][axis][1]),
+            )
             for axis in AXES
         }
         values["presets"] = tuple(Preset(**p) for p in values["presets"])

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 
-def linear_alpha_bar(steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> NDArray[np.float64]:
+def linear_alpha_bar(
+    steps: int = 1000, start: float = 1e-4, end: float = 0.02
+) -> NDArray[np.float64]:
     """Cumulative signal levels of the linear schedule (section 4.1.2), ``[steps]``."""
     alpha_bar: NDArray[np.float64] = np.cumprod(1.0 - np.linspace(start, end, steps))
     return alpha_bar

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -121,7 +122,7 @@ def ddim_invert(schedule: Schedule, denoiser: Denoiser, x0: Tensor, steps: int =
     """Run eq. 4 backwards: the noise from which :func:`ddim_sample` leads to ``x0``."""
     path = timesteps(schedule, max(2, steps))[::-1]
     x = x0
-    for now, after in zip(path[:-1], path[1:], strict=True):
+    for now, after in pairwise(path):
         t = torch.full((x.shape[0],), now, dtype=torch.long, device=x.device)
         estimate = denoiser(x, t)
         epsilon = epsilon_from_x0(schedule, x, t, estimate)

@@ -79,9 +79,7 @@ def media_timeline(starts: NDArray[np.int64], pcm: NDArray[np.int16]) -> NDArray
     return line
 
 
-def spoken_positions(
-    spoken: NDArray[np.int16], heard: NDArray[np.int16]
-) -> dict[int, int]:
+def spoken_positions(spoken: NDArray[np.int16], heard: NDArray[np.int16]) -> dict[int, int]:
     """For 20 ms packets of ``spoken``: where the packet starts in ``heard``.
 
     Blocks of half a second are compared; blocks that are not surely found (silence, lost packets)
@@ -177,38 +175,58 @@ def parts(
 def match_frames(
     luma: NDArray[np.uint8],
     ticks: Sequence[int],
-    first_index: int,
+    arrival_s: Sequence[float],
+    log: Mapping[str, NDArray[Any]],
     reference: NDArray[np.uint8],
     moving: NDArray[np.bool_],
 ) -> dict[str, float | int | None]:
-    """Check by content that frame numbers mean what the times assume.
+    """Check by content that the server's frame numbers mean what the times assume.
 
-    Each received frame is looked for among the frames of the offline render around its number; the
-    nearest by mean square difference should be the one of that number.
+    A client's timestamps count from the first frame it could decode, so where they start is found
+    by content: the one shift that makes all pictures most like the offline render.  With it, each
+    picture is looked for among its neighbours, and its arrival is compared with the time the
+    server noted for that number.
 
     Args:
-        luma: ``[N, H, W]`` received pictures, with their 90 kHz ``ticks`` from the first.
-        first_index: number of the first frame sent, from the server's log.
+        luma: ``[N, H, W]`` received pictures, with their 90 kHz ``ticks`` and ``arrival_s``.
+        log: what `MediaTap.save` wrote.
         reference: ``[M, H, W]`` offline render of what the server heard, from frame 0.
         moving: ``[M]`` frames to look at: those that speak, where neighbours differ.
 
     Returns:
-        ``checked`` frames; ``matched``, the share found within one frame of their number;
-        ``lag_frames``, the median distance.
+        ``checked`` pictures; ``matched``, the share whose nearest frame is within one of its
+        number; ``first_frame``, the number of the first picture; ``transit_ms``, the median from
+        sent by the server to decoded by the client, which a wrong shift would move by 40 a frame
+        (the client's jitter buffer needs the next frame, so 40 to 50 is right).
     """
-    lags = []
-    for picture, tick in zip(luma, ticks, strict=False):
-        index = first_index + round(tick / FRAME_TICKS)
-        if not 0 <= index < len(reference) or not moving[index]:
-            continue
-        low, high = max(0, index - MATCH_REACH_FRAMES), index + MATCH_REACH_FRAMES + 1
-        apart = reference[low:high].astype(np.float32) - picture.astype(np.float32)
-        lags.append(low + int(np.argmin(np.mean(apart**2, axis=(1, 2)))) - index)
+    nothing: dict[str, float | int | None] = {
+        "checked": 0, "matched": None, "first_frame": None, "transit_ms": None
+    }  # fmt: skip
+    steps = np.rint(np.asarray(ticks[: len(luma)]) / FRAME_TICKS).astype(np.int64)
+    if not len(luma) or len(reference) <= steps[-1]:
+        return nothing
+    flat = reference.reshape(len(reference), -1).astype(np.float32)
+    energy = np.sum(flat**2, axis=1)
+    # Distance of each picture to each frame, up to the picture's own energy.
+    apart = np.stack([energy - 2 * flat @ p.reshape(-1).astype(np.float32) for p in luma])
+    firsts = np.arange(len(reference) - steps[-1])
+    costs = [float(np.mean(apart[np.arange(len(luma)), first + steps])) for first in firsts]
+    first = int(firsts[int(np.argmin(costs))])
+    sent = {int(index): float(at) for at, index in log["sent"]}
+    lags, transit_s = [], []
+    for row, step, at in zip(apart, steps, arrival_s, strict=False):
+        index = first + int(step)
+        if index in sent:
+            transit_s.append(at - sent[index])
+        if moving[index]:
+            low = max(0, index - MATCH_REACH_FRAMES)
+            near = row[low : index + MATCH_REACH_FRAMES + 1]
+            lags.append(low + int(np.argmin(near)) - index)
     if not lags:
-        return {"checked": 0, "matched": None, "lag_frames": None}
-    found = np.asarray(lags)
+        return nothing
     return {
         "checked": len(lags),
-        "matched": round(float(np.mean(np.abs(found) <= 1)), 3),
-        "lag_frames": int(np.median(found)),
+        "matched": round(float(np.mean(np.abs(lags) <= 1)), 3),
+        "first_frame": first,
+        "transit_ms": round(float(np.median(transit_s)) * 1000, 1) if transit_s else None,
     }

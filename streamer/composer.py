@@ -156,9 +156,7 @@ class Composer:
             self._plan(first + i, latents[i], bool(cue.weights[i] > 0.5)) for i in range(self._hop)
         ]
 
-    def fall_silent(
-        self, shown: VideoFrame | None, silent: NDArray[np.float32]
-    ) -> list[FramePlan]:
+    def fall_silent(self, shown: VideoFrame | None, silent: NDArray[np.float32]) -> list[FramePlan]:
         """Plan already composed frames again, after an interruption: the mouth closes.
 
         The head moves as it was planned.

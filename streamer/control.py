@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ class Timeline:
 
     def __post_init__(self) -> None:
         frames = tuple(frame for frame, _ in self.entries)
-        if any(b <= a for a, b in zip(frames, frames[1:], strict=False)):
+        if any(b <= a for a, b in itertools.pairwise(frames)):
             raise ValueError("timeline: the frames of its entries must rise")
         object.__setattr__(self, "_frames", frames)
 

@@ -145,7 +145,7 @@ class Engine:
                 t: NDArray[np.int64],
                 condition: NDArray[np.float32] = latent[None],
             ) -> NDArray[np.float32]:
-                feed = {"x_t": x_t, "t": t, "latent": condition}
+                feed: _Feed = {"x_t": x_t, "t": t, "latent": condition}
                 x0: NDArray[np.float32] = self._run("teacher", feed)[0]
                 return x0
 
@@ -184,17 +184,16 @@ class Engine:
         try:
             return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no public base class
-            raise EngineError(
-                f"network '{name}' of avatar '{self.bundle.manifest.name}' cannot be opened: {error}"
-            ) from error
+            raise EngineError(f"{self._named(name)} cannot be opened: {error}") from error
 
     def _run(self, name: str, feed: _Feed) -> list[NDArray[Any]]:
         try:
             return list(self._networks[name].run(None, feed))
         except Exception as error:  # as above
-            raise EngineError(
-                f"network '{name}' of avatar '{self.bundle.manifest.name}' failed: {error}"
-            ) from error
+            raise EngineError(f"{self._named(name)} failed: {error}") from error
+
+    def _named(self, name: str) -> str:
+        return f"network '{name}' of avatar '{self.bundle.manifest.name}'"
 
 
 class AsyncEngine:

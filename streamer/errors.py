@@ -22,7 +22,7 @@ class EngineError(StreamerError, RuntimeError):
     """A network could not be opened or run."""
 
 
-class SessionClosed(StreamerError):  # noqa: N818 - an end, not a fault
+class SessionClosed(StreamerError):
     """The session has ended."""
 
 

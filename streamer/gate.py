@@ -23,13 +23,17 @@ _MODE = 2
 _HANGOVER_BLOCKS = 15
 _RAMP_FRAMES = 3
 
-# Levels are of one block, in dB against full scale.  Speech must pass both the fixed floor, which
-# keeps a room at -50 dB out from the first moment, and stand out from the quietest block of the
-# last seconds; that estimate is capped so that a long held vowel is never taken for noise.
-_FIXED_FLOOR_DB = -46.0
+# Levels are of one block, in dB against full scale.  Speech must stand out from the quietest block
+# of the last seconds and pass a fixed floor: a high one, which keeps a room at -50 dB out, until
+# the noise is known, then a low one for quiet microphones.  The estimate is capped so that a long
+# held vowel is never taken for noise; blocks of digital silence tell nothing about a room.
+_FIRST_FLOOR_DB = -46.0
+_FLOOR_DB = -50.0
 _ABOVE_NOISE_DB = 8.0
 _NOISE_CAP_DB = -42.0
 _NOISE_BLOCKS = 150
+_KNOWN_BLOCKS = 25
+_NOTHING_DB = -100.0
 
 
 class VoiceGate:
@@ -89,12 +93,9 @@ class VoiceGate:
         spoken = self._vad.is_speech(pcm.tobytes(), MODEL_RATE)
         # The deviation, not the power: a microphone's constant offset is no sound.
         level_db = 20.0 * float(np.log10(max(float(np.std(block)), 1e-6)))
-        if not muted:
+        if level_db > _NOTHING_DB and not muted:
             self._levels_db.append(level_db)
-        noise_db = min(min(self._levels_db, default=-120.0), _NOISE_CAP_DB)
-        loud = (
-            spoken and not muted and level_db > max(_FIXED_FLOOR_DB, noise_db + _ABOVE_NOISE_DB)
-        )
+        loud = spoken and not muted and level_db > self._threshold_db()
         speech = loud and self._was_loud
         self._was_loud = loud
         if muted:
@@ -105,6 +106,11 @@ class VoiceGate:
             self._hangover -= 1
             return True
         return speech
+
+    def _threshold_db(self) -> float:
+        if len(self._levels_db) < _KNOWN_BLOCKS:
+            return _FIRST_FLOOR_DB
+        return max(_FLOOR_DB, min(min(self._levels_db), _NOISE_CAP_DB) + _ABOVE_NOISE_DB)
 
     def _weight(self) -> float:
         """Weight of the frame with ``_RAMP_FRAMES`` flags before it and the look-ahead after."""

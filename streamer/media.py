@@ -78,7 +78,7 @@ def _low_pass() -> NDArray[np.int64]:
     taps = np.sinc(n / _RATIO) * np.kaiser(_TAPS, 5.7)
     fixed = np.rint(taps / taps.sum() * 2**15).astype(np.int64)
     fixed[_TAPS // 2] += 2**15 - fixed.sum()
-    return fixed
+    return np.asarray(fixed, np.int64)
 
 
 class VoiceResampler:

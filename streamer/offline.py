@@ -63,11 +63,11 @@ def synthesise(
     """
 
     def student(latent: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return engine.frames(latent[None])[0]
+        return engine.frames(latent[None]).squeeze(0)
 
     def teacher(latent: NDArray[np.float32]) -> NDArray[np.uint8]:
         assert steps is not None
-        return engine.teacher_frames(latent[None], steps)[0]
+        return engine.teacher_frames(latent[None], steps).squeeze(0)
 
     decode: Callable[[NDArray[np.float32]], NDArray[np.uint8]]
     decode = student if steps is None else teacher

@@ -68,6 +68,10 @@ class Outlet:
         """Take the frames that wait, without waiting for more."""
         return self._video.take_all()
 
+    def waiting_voice(self) -> list[VoiceChunk]:
+        """Take the voice chunks that wait, without waiting for more."""
+        return self._voice.take_all()
+
     def offer_video(self, frame: VideoFrame) -> None:
         """Put a frame in; for the session."""
         self._video.put(frame)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ def encode_png(rgb: NDArray[np.uint8]) -> bytes:
     height, width, _ = rgb.shape
     codec = av.CodecContext.create("png", "w")
     codec.width, codec.height, codec.pix_fmt = width, height, "rgb24"
-    codec.time_base = "1/25"
+    codec.time_base = Fraction(1, 25)
     frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
     frame.pts = 0
     return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])

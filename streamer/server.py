@@ -46,9 +46,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def make_server(
-    hub: Hub, app: ASGIApp, on_ready: Callable[[], None] | None = None
-) -> Server:
+def make_server(hub: Hub, app: ASGIApp, on_ready: Callable[[], None] | None = None) -> Server:
     """A server of the hub's settings; run it by ``serve(sockets=[...])``."""
     settings = hub.settings
     config = uvicorn.Config(
@@ -143,7 +141,7 @@ def _welcome_lines(settings: Settings, hub: Hub, avatar: Avatar) -> list[str]:
 
 @contextlib.contextmanager
 def _signals_do_not_kill() -> Iterator[None]:
-    """uvicorn sends itself the signal again after a clean stop; ending by it is not our way."""
+    """Uvicorn sends itself the signal again after a clean stop; ending by it is not our way."""
     previous = {
         number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)
     }

@@ -2,8 +2,8 @@
 
 ::
 
-    push_voice -> Intake -> Composer.hear -> cues -> think -> plans -> draw -> ready -> show -> outlets
-                        \\-> voice chunks ------------------------------------> speak -> outlets
+    push_voice -> Intake -+-> Composer.hear -> think -> draw -> show -> outlets
+                          +-> voice chunks -----------------> speak -> outlets
 """
 
 from __future__ import annotations
@@ -169,6 +169,8 @@ class Session:
 
         Time goes on without a gap, and so does the head.
         """
+        if self._closing.is_set():
+            return
         self._epoch += 1
         self._composer.silence()
         self._resampler.silence()
@@ -351,9 +353,7 @@ class Session:
 
     # Helpers.
 
-    async def _latents(
-        self, speech: Speech, steering: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    async def _latents(self, speech: Speech, steering: NDArray[np.float32]) -> NDArray[np.float32]:
         return await self._timed("latents", self._engine.latents(speech.hidden, steering))
 
     async def _timed(self, stage: str, job: Awaitable[_T]) -> _T:

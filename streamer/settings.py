@@ -1,8 +1,8 @@
 """Settings of the server: read once, checked, frozen and passed down.
 
-Sources, strongest first: command-line flags, environment ``DAETALKER_*``, a TOML file (``--config``,
-``DAETALKER_CONFIG``, or ``daetalker.toml`` in the working folder), the defaults below.  Nothing else
-in the project reads the environment.
+Sources, strongest first: command-line flags, environment ``DAETALKER_*``, a TOML file
+(``--config``, ``DAETALKER_CONFIG``, or ``daetalker.toml`` in the working folder), the defaults
+below.  Nothing else in the project reads the environment.
 """
 
 from __future__ import annotations

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from pydantic import BaseModel
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from daetalker.models.bundle import BundleError
 from daetalker.streamer import protocol as p
 from daetalker.streamer.control import Control
 from daetalker.streamer.errors import EngineError
 from daetalker.streamer.hub import Avatar, Hub, avatar_info
+from daetalker.streamer.line import Line
 from daetalker.streamer.peer import Peer, parse_candidate
 from daetalker.streamer.session import Session
 from daetalker.streamer.tap import MediaTap
 
 logger = logging.getLogger(__name__)
 
-MAX_MESSAGES_PER_S = 50.0
 HELLO_TIMEOUT_S = 15.0
 OFFER_TIMEOUT_S = 120.0
 """Between hello and offer a person may have to find the browser's microphone question."""
@@ -291,83 +290,3 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield from _leaves(error)
         else:
             yield error
-
-
-class Line:
-    """The socket as typed messages in and out, with the limits on what comes in."""
-
-    def __init__(self, socket: WebSocket, now: Callable[[], float] = time.monotonic) -> None:
-        self._socket = socket
-        self._allowed = RateLimit(MAX_MESSAGES_PER_S, now)
-        self._complained_too_fast = RateLimit(1.0, now)
-
-    async def receive(self) -> BaseModel:
-        """The next good message; bad ones are answered and passed over.
-
-        Raises:
-            WebSocketDisconnect: if the client has gone.
-        """
-        while True:
-            received = await self._socket.receive()
-            if received["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(received.get("code", 1005))
-            if not self._allowed.take():
-                # One complaint a second: an answer to each would double the flood.
-                if self._complained_too_fast.take():
-                    limit = f"{MAX_MESSAGES_PER_S:.0f} messages a second"
-                    await self.complain(
-                        p.ProtocolError("too_fast", f"More than {limit}: some were not read.")
-                    )
-                continue
-            text = received.get("text")
-            try:
-                if text is None:
-                    raise p.ProtocolError("bad_message", "Messages are text, not binary.")
-                return p.parse_client_message(text)
-            except p.ProtocolError as error:
-                await self.complain(error)
-
-    async def send(self, message: BaseModel) -> None:
-        """Send a message.
-
-        Raises:
-            WebSocketDisconnect: if the client has gone.
-        """
-        if self._socket.application_state is not WebSocketState.CONNECTED:
-            raise WebSocketDisconnect(1006)
-        try:
-            await self._socket.send_text(p.to_json(message))
-        except (RuntimeError, OSError) as error:  # what servers raise after the peer's close
-            raise WebSocketDisconnect(1006) from error
-
-    async def complain(self, error: p.ProtocolError) -> None:
-        """Tell the client of its mistake; the conversation goes on."""
-        await self.send(p.Error(code=error.code, message=error.message))
-
-    async def close(self, reason: str) -> None:
-        """Say goodbye and close; nothing happens if the socket is closed already."""
-        try:
-            await self.send(p.Goodbye(reason=reason))
-            await self._socket.close()
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            return
-
-
-class RateLimit:
-    """A token bucket: ``rate_per_s`` on average, a second's worth at once."""
-
-    def __init__(self, rate_per_s: float, now: Callable[[], float]) -> None:
-        self._rate_per_s = rate_per_s
-        self._now = now
-        self._tokens = rate_per_s
-        self._last = now()
-
-    def take(self) -> bool:
-        """True if one more is allowed now."""
-        now = self._now()
-        self._tokens = min(self._rate_per_s, self._tokens + (now - self._last) * self._rate_per_s)
-        self._last = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

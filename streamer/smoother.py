@@ -33,8 +33,10 @@ class Smoother:
         """
         blended = predicted.copy()
         if self._tail is not None:
-            share = np.arange(1, self._ahead + 1, dtype=np.float32)[:, None] / (self._ahead + 1)
-            blended[: self._ahead] = mix(self._tail, predicted[: self._ahead], share)
+            share = np.arange(1, self._ahead + 1)[:, None] / (self._ahead + 1)
+            blended[: self._ahead] = mix(
+                self._tail, predicted[: self._ahead], share.astype(np.float32)
+            )
         self._tail = blended[self._hop : self._hop + self._ahead].copy()
         return blended
 

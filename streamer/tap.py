@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,14 +55,17 @@ class MediaTap:
     def save(self, path: Path, **extra: float) -> None:
         """Write everything to an ``.npz`` file; ``extra`` are further numbers to keep with it."""
         empty = np.zeros(0, np.int16)
-        with path.open("wb") as file:
-            np.savez(
-                file,
-                heard=np.array(self._heard, np.float64).reshape(-1, 3),
-                heard_pcm=np.concatenate(self._heard_pcm) if self._heard_pcm else empty,
-                voice_start=np.array(self._voice_start, np.int64),
-                voice_pcm=np.concatenate(self._voice_pcm) if self._voice_pcm else empty,
-                taken=np.array(self._taken, np.float64).reshape(-1, 2),
-                sent=np.array(self._sent, np.float64).reshape(-1, 2),
-                **{name: np.array(value) for name, value in extra.items()},
-            )
+        arrays: dict[str, Any] = {
+            "heard": np.array(self._heard, np.float64).reshape(-1, 3),
+            "heard_pcm": np.concatenate(self._heard_pcm) if self._heard_pcm else empty,
+            "voice_start": np.array(self._voice_start, np.int64),
+            "voice_pcm": np.concatenate(self._voice_pcm) if self._voice_pcm else empty,
+            "taken": np.array(self._taken, np.float64).reshape(-1, 2),
+            "sent": np.array(self._sent, np.float64).reshape(-1, 2),
+        }
+        arrays |= {name: np.array(value) for name, value in extra.items()}
+        # Under another name first, so that whoever waits for the file finds it whole.
+        partial = path.with_name(f".{path.name}.part")
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        partial.replace(path)

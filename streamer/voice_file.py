@@ -44,7 +44,11 @@ def _decode(path: Path) -> NDArray[np.int16]:
         for frame in container.decode(audio=0):
             # A file's timestamps may have holes; its samples are what counts here.
             frame.pts = None
-            pieces += [out.to_ndarray().reshape(-1) for out in resampler.resample(frame)]
+            pieces += [_samples(out) for out in resampler.resample(frame)]
         if pieces:
-            pieces += [out.to_ndarray().reshape(-1) for out in resampler.resample(None)]
-    return np.concatenate(pieces).astype(np.int16) if pieces else np.zeros(0, np.int16)
+            pieces += [_samples(out) for out in resampler.resample(None)]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
+
+
+def _samples(frame: av.AudioFrame) -> NDArray[np.int16]:
+    return frame.to_ndarray().reshape(-1).astype(np.int16)

@@ -47,7 +47,7 @@ class _Graph:
         return self.constant(weights / weights.sum(axis=1, keepdims=True))
 
     def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        name = output or f"x{len(self.nodes)}"
+        name = output or f"step{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
         return name
 
@@ -224,4 +224,4 @@ def tiny_speech(seconds: float, seed: int = 0, rate: int = 16_000) -> NDArray[np
 
 def to_pcm(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     """Float samples in [-1, 1] as int16."""
-    return np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
+    return np.asarray(np.rint(np.clip(samples, -1.0, 1.0) * 32767.0), np.int16)

@@ -313,11 +313,7 @@ function showFigures() {
   const live = state === "live" && serverState !== null;
   figures.fps.textContent = live ? fps.toFixed(1) : "–";
   figures.latency.textContent = live && latency_ms >= 0 ? `${Math.round(latency_ms)} ms` : "–";
-  figures.state.textContent = live
-    ? serverState?.speaking
-      ? "speaking"
-      : "listening"
-    : "–";
+  figures.state.textContent = live ? (serverState?.speaking ? "speaking" : "listening") : "–";
   figures.late.textContent = live ? String(serverState?.late) : "–";
 }
 

@@ -272,9 +272,10 @@ export class Peer {
  * @param {RTCRtpReceiver} receiver
  */
 function lowDelay(receiver) {
-  const hints = /** @type {{jitterBufferTarget?: number | null, playoutDelayHint?: number | null}} */ (
-    receiver
-  );
+  const hints =
+    /** @type {{jitterBufferTarget?: number | null, playoutDelayHint?: number | null}} */ (
+      receiver
+    );
   if ("jitterBufferTarget" in receiver) hints.jitterBufferTarget = 0;
   else if ("playoutDelayHint" in receiver) hints.playoutDelayHint = 0;
 }

@@ -39,9 +39,7 @@ export class ProtocolError extends Error {
 export const say = Object.freeze({
   /** @param {string | null} [avatar] @returns {ClientMessage} */
   hello: (avatar) =>
-    avatar
-      ? { type: "hello", protocol: PROTOCOL, avatar }
-      : { type: "hello", protocol: PROTOCOL },
+    avatar ? { type: "hello", protocol: PROTOCOL, avatar } : { type: "hello", protocol: PROTOCOL },
   /** @param {string} sdp @returns {ClientMessage} */
   offer: (sdp) => ({ type: "offer", sdp }),
   /**

@@ -94,7 +94,8 @@ export class Signalling {
       return;
     }
     if (message.type === "goodbye") {
-      this.#end("server_stopping");
+      // The reasons are words for people; only the server's own end deserves a word of its own.
+      this.#end(message.reason.includes("stopping") ? "server_stopping" : "connection_lost");
       return;
     }
     this.#config.onMessage(message);

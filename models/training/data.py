@@ -50,7 +50,7 @@ class Person:
 
 
 def eye_closure(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``[T, 68, 2]`` to ``[T]`` closure; the lid gap over the nose length is free of yaw and scale."""
+    """``[T, 68, 2]`` to ``[T]``: lid gap over nose length, which yaw and scale leave alone."""
     gaps = []
     for eye in EYES:
         points = landmarks[:, eye]

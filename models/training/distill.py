@@ -21,10 +21,14 @@ from daetalker.models.speech2latent import Speech2Latent
 from daetalker.models.student import Student
 from daetalker.models.training.data import Person
 from daetalker.models.training.features import WindowSet
-from daetalker.models.training.loop import Loop
+from daetalker.models.training.loop import Loop, best_device
 from daetalker.models.training.metrics import Lpips, psnr_db, ssim
 from daetalker.models.training.train_autoencoder import AutoencoderTraining, ImageLoss, to_images
-from daetalker.models.training.train_speech2latent import encode_all, gather
+from daetalker.models.training.train_speech2latent import (
+    control_of,
+    encode_all,
+    gather,
+)
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,14 @@ def predict_latents(
     lookahead: int = 3,
 ) -> tuple[Tensor, np.ndarray]:  # type: ignore[type-arg]
     """Latents of the frames that windows emit, with true control: ``[M, D]`` and their numbers."""
-    control = np.concatenate([person.pose_deg, person.blink[:, None]], 1).astype(np.float32)
+    control, device = control_of(person), next(model.parameters()).device
     stop = frames - lookahead
     rows, numbers = [], []
     for start in range(0, len(windows.ends), 64):
         picks = np.arange(start, min(start + 64, len(windows.ends)))
         features, index, valid = gather([windows], picks, frames)
-        out, _ = model(features, torch.from_numpy(control[index]))
+        given = torch.from_numpy(control[index]).to(device)
+        out = model(features.to(device), given)[0].cpu()
         keep = valid[:, stop - hop : stop]
         rows.append(out[:, stop - hop : stop][torch.from_numpy(keep)])
         numbers.append(index[:, stop - hop : stop][keep])
@@ -75,12 +80,12 @@ def predict_latents(
 def teacher_ends(
     auto: DiffusionAutoencoder, latents: Tensor, steps: int, path: Path
 ) -> tuple[Tensor, Tensor]:
-    """DDIM end points from the shared x_T, kept in ``path``: latents and ``[K, 3, S, S]`` float16."""
+    """DDIM end points from x_T, kept in ``path``: latents and ``[K, 3, S, S]`` float16."""
     if not path.exists():
         ends = []
         for i, part in enumerate(latents.split(12)):
-            with torch.autocast("cpu", torch.bfloat16):
-                ends.append(auto.decode(part, steps).half())
+            with torch.autocast(auto.x_T.device.type, torch.bfloat16):
+                ends.append(auto.decode(part.to(auto.x_T.device), steps).half().cpu())
             if i % 10 == 0:
                 print(f"teacher: {12 * i} of {len(latents)}", file=sys.stderr, flush=True)
         torch.save({"latents": latents, "ends": torch.cat(ends)}, path)
@@ -103,6 +108,9 @@ def distill(
 ) -> Path:
     """Train the student for ``minutes`` (resuming what is in ``run``); return the checkpoint."""
     torch.manual_seed(seed)
+    torch.set_flush_denormal(True)
+    device = best_device()
+    auto, model, lpips = auto.to(device), model.to(device), lpips.to(device)
     rng = np.random.default_rng(seed)
     latents = encode_all(auto.encoder, person.frames)
     parts = [predict_latents(model.eval(), w, person) for w in windows]
@@ -117,12 +125,12 @@ def distill(
     student = Student.fold(auto).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(student.parameters(), betas=(0.9, 0.99))
     loop = Loop("student", run, student, optimizer, minutes, training.rate)
-    shadow = Student(student.cfg).to(memory_format=torch.channels_last)
+    shadow = Student(student.cfg).to(device, memory_format=torch.channels_last)
     image_loss = ImageLoss(image, auto.cfg.unet.size, lpips)
     test = None
     if held_out is not None:
-        test = to_images(np.asarray(held_out.frames[:: len(held_out.frames) // 48][:48]))
-        with torch.autocast("cpu", torch.bfloat16):
+        test = to_images(np.asarray(held_out.frames[:: len(held_out.frames) // 48][:48])).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
             test_latents = auto.encoder(test).float()
     rng = np.random.default_rng(seed + 1 + loop.step)
     for _ in loop:
@@ -130,11 +138,11 @@ def distill(
         heard = rng.integers(0, len(predicted), training.predicted)
         shown = np.concatenate([real, numbers[heard]])
         taught = rng.integers(0, len(ends), training.teacher)
-        c = torch.cat([latents[real], predicted[heard], asked[taught]])
+        c = torch.cat([latents[real], predicted[heard], asked[taught]]).to(device)
         truth = torch.cat([to_images(person.frames[shown]), ends[taught].float()])
-        truth = truth.contiguous(memory_format=torch.channels_last)
+        truth = truth.to(device, memory_format=torch.channels_last)
         landmarks = person.landmarks[np.concatenate([shown, shown[: training.teacher]])]
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             out = student(c + training.latent_noise * torch.randn_like(c))
             loss, pixel = image_loss(out, truth, landmarks, rng, perceptual=len(shown))
         likeness = ssim(out[: training.real].float(), truth[: training.real]).mean()
@@ -146,7 +154,7 @@ def distill(
         loop.log(loss=float(loss.detach()), pixel=pixel, ssim=float(likeness.detach()))
         if test is not None and loop.step % 200 == 199:
             shadow.load_state_dict(loop.ema.shadow)
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
                 shown_out = shadow(test_latents).float().clamp(-1, 1)
                 loop.note(
                     psnr=float(psnr_db(shown_out, test).mean()),

@@ -15,6 +15,11 @@ import torch
 from torch import nn
 
 
+def best_device() -> torch.device:
+    """CUDA if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class Ema:
     """Exponential moving average of a module's parameters.
 

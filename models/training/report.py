@@ -12,7 +12,7 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("lpips", "  LPIPS (AlexNet, v0.1)", "", "<= 0.04", ""),
     ("mouth_psnr_db", "  PSNR of the mouth crop", "dB", "", ""),
     ("student_on_teacher_frames.psnr_db", "student on the teacher's frames: PSNR", "dB", "", ""),
-    ("teacher_psnr_db", "teacher, same frames: PSNR", "dB", "student - 0.5", ""),
+    ("teacher_psnr_db", "teacher, same frames: PSNR", "dB", "<= student + 0.5", ""),
     ("student_on_teacher_frames.lpips", "student on the teacher's frames: LPIPS", "", "", ""),
     ("teacher_lpips", "teacher, same frames: LPIPS", "", "", ""),
     ("lip_corr", "lip opening against truth: correlation", "", ">= 0.85", "lip_corr_ceiling"),
@@ -62,4 +62,4 @@ def _get(result: Mapping[str, Any], path: str) -> Any:
 def _show(value: Any) -> str:
     if value is None:
         return "not measured"
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 10 else f"{value:g}"
+    return f"{value:.4g}"

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from daetalker.models.autoencoder import AutoencoderConfig, DiffusionAutoencoder
 from daetalker.models.diffusion import add_noise
 from daetalker.models.training.data import EYES, MOUTH, Person, load_person
-from daetalker.models.training.loop import Loop
+from daetalker.models.training.loop import Loop, best_device
 from daetalker.models.training.metrics import Lpips, psnr_db, ssim
 
 
@@ -64,13 +64,14 @@ class Stage1(nn.Module):
     def freeze_encoder(self, averaged: dict[str, Tensor]) -> None:
         """Put encoder and read-out to rest at their averaged weights."""
         keys = ("auto.encoder.", "readout.")
-        self.load_state_dict({k: v for k, v in averaged.items() if k.startswith(keys)}, strict=False)
+        resting = {k: v for k, v in averaged.items() if k.startswith(keys)}
+        self.load_state_dict(resting, strict=False)
         self.frozen.fill_(True)
 
 
 def to_images(frames: NDArray[np.uint8]) -> Tensor:
     """``[B, S, S, 3]`` uint8 to ``[B, 3, S, S]`` float32 in [-1, 1], channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2) / 127.5 - 1.0
+    return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2) / 127.5 - 1.0
 
 
 def region_weights(
@@ -149,7 +150,9 @@ class ImageLoss:
 
 
 @torch.no_grad()
-def measure(auto: DiffusionAutoencoder, images: Tensor, lpips: Lpips, steps: int) -> dict[str, float]:
+def measure(
+    auto: DiffusionAutoencoder, images: Tensor, lpips: Lpips, steps: int
+) -> dict[str, float]:
     """Held-out figures of one evaluation from x_T and of DDIM with ``steps`` evaluations."""
     rows: dict[str, list[Tensor]] = {}
     for batch in images.split(16):
@@ -180,14 +183,13 @@ def train_autoencoder(
     size = cfg.unet.size
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     person = load_person(data, size, run / "cache")
     stage = Stage1(cfg)
     sample = np.asarray(person.frames[:: max(1, len(person.frames) // 300)])
     stage.auto.decoder.up.mean_image.data = to_images(sample).mean(0, keepdim=True)
     stage = stage.to(device, memory_format=torch.channels_last)
     lpips = Lpips(lpips_weights).to(device, memory_format=torch.channels_last)
-    lpips.heads = [h.to(device) for h in lpips.heads]
     optimizer = torch.optim.Adam(stage.parameters(), betas=(0.9, 0.99))
     loop = Loop("autoencoder", run, stage, optimizer, minutes, training.rate)
     shadow = Stage1(cfg).to(device, memory_format=torch.channels_last)
@@ -220,16 +222,16 @@ def train_autoencoder(
             x_t = add_noise(auto.schedule, x[one_step:], t, torch.randn_like(x[one_step:]))
             denoised = auto.decoder(x_t, t, noisy[one_step:])
             out = torch.cat([first, denoised])
-            loss, pixel = image_loss(
-                out, x, person.landmarks[picks], rng, perceptual=one_step
-            )
+            loss, pixel = image_loss(out, x, person.landmarks[picks], rng, perceptual=one_step)
             if learning:
                 loss = loss + training.readout * read
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
         optimizer.step()
-        loop.log(loss=float(loss.detach()), pixel=pixel, readout=float(read.detach()), grad=float(norm))
+        loop.log(
+            loss=float(loss.detach()), pixel=pixel, readout=float(read.detach()), grad=float(norm)
+        )
         if test is not None and loop.step % 400 == 399:
             shadow.load_state_dict(loop.ema.shadow)
             with torch.autocast(device.type, torch.bfloat16):

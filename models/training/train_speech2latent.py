@@ -22,7 +22,7 @@ from daetalker.models.pose import POSE_SCALE_DEG
 from daetalker.models.speech2latent import Speech2Latent, Speech2LatentConfig
 from daetalker.models.training.data import MOUTH, Person, lip_opening
 from daetalker.models.training.features import WindowSet
-from daetalker.models.training.loop import Loop
+from daetalker.models.training.loop import Loop, best_device
 from daetalker.models.training.train_autoencoder import to_images
 
 
@@ -49,12 +49,19 @@ class Speech2LatentTraining:
 
 @torch.no_grad()
 def encode_all(encoder: ImageEncoder, frames: NDArray[np.uint8], batch: int = 48) -> Tensor:
-    """Latents of every frame, ``[T, D]``."""
+    """Latents of every frame, ``[T, D]`` on the CPU."""
     rows = []
+    device = next(encoder.parameters()).device
     for start in range(0, len(frames), batch):
-        with torch.autocast("cpu", torch.bfloat16):
-            rows.append(encoder(to_images(frames[start : start + batch])).float())
+        images = to_images(frames[start : start + batch]).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            rows.append(encoder(images).float().cpu())
     return torch.cat(rows)
+
+
+def control_of(person: Person) -> NDArray[np.float32]:
+    """The true control of every frame, ``[T, 4]``: yaw, pitch, roll in degrees, eye closure."""
+    return np.concatenate([person.pose_deg, person.blink[:, None]], 1).astype(np.float32)
 
 
 def mouth_shape(person: Person) -> NDArray[np.float32]:
@@ -85,14 +92,15 @@ class MouthProbe(nn.Module):
 
 def fit_probe(latents: Tensor, shape: Tensor, steps: int = 1500, noise: float = 0.1) -> MouthProbe:
     """Fit the probe to standardised ``shape`` on noisy latents and freeze it."""
-    probe = MouthProbe(latents.shape[1], shape.shape[1])
+    device = latents.device
+    probe = MouthProbe(latents.shape[1], shape.shape[1]).to(device)
     optimizer = torch.optim.Adam(probe.parameters(), 2e-3, weight_decay=1e-6)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * (1 - step / steps)
-        pick = torch.randint(0, len(latents), (256,))
-        c = latents[pick] + noise * torch.randn(256, latents.shape[1])
-        loss = F.mse_loss(probe(c), shape[pick])
+        pick = torch.randint(0, len(latents), (256,), device=device)
+        c = latents[pick]
+        loss = F.mse_loss(probe(c + noise * torch.randn_like(c)), shape[pick])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -100,9 +108,9 @@ def fit_probe(latents: Tensor, shape: Tensor, steps: int = 1500, noise: float = 
     return probe.eval()
 
 
-def gather(windows: Sequence[WindowSet], picks: NDArray[np.int64], frames: int) -> tuple[
-    Tensor, NDArray[np.int64], NDArray[np.bool_]
-]:
+def gather(
+    windows: Sequence[WindowSet], picks: NDArray[np.int64], frames: int
+) -> tuple[Tensor, NDArray[np.int64], NDArray[np.bool_]]:
     """Features, video frame numbers ``[B, T]`` (clipped) and which of them hold speech."""
     sizes = np.cumsum([0, *(len(w.ends) for w in windows)])
     features, index, valid = [], [], []
@@ -136,39 +144,40 @@ def train_speech2latent(
 ) -> Path:
     """Train stage 2 for ``minutes`` (resuming what is in ``run``) and return the checkpoint."""
     torch.manual_seed(seed)
-    latents = encode_all(encoder, person.frames)
-    control = torch.from_numpy(
-        np.concatenate([person.pose_deg, person.blink[:, None]], 1).astype(np.float32)
-    )
+    device = best_device()
+    latents = encode_all(encoder.to(device), person.frames).to(device)
+    control = torch.from_numpy(control_of(person)).to(device)
     raw_shape = mouth_shape(person)
     mean, std = raw_shape.mean(0), raw_shape.std(0) + 1e-6
-    shape = torch.from_numpy((raw_shape - mean) / std)
+    shape = torch.from_numpy((raw_shape - mean) / std).to(device)
     probe = fit_probe(latents, shape)
-    model = Speech2Latent(cfg)
+    model = Speech2Latent(cfg).to(device)
     model.latent_mean.copy_(latents.mean(0))
     model.latent_scale.copy_(latents.std(0))
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), weight_decay=1e-6)
     loop = Loop("speech2latent", run, model, optimizer, minutes, training.rate)
     torch.save({"probe": probe.state_dict(), "mean": mean, "std": std}, run / "probe.pt")
-    weight = torch.full((frames,), training.body)
+    weight = torch.full((frames,), training.body, device=device)
     weight[-training.tail :] = 1.0
     total = sum(len(w.ends) for w in windows)
     rng = np.random.default_rng(seed + loop.step)
-    shadow = Speech2Latent(cfg)
+    shadow = Speech2Latent(cfg).to(device)
     test = None
     if held_out is not None:
         other, other_windows = held_out
         test_shape = (mouth_shape(other) - mean) / std
         test = (other, other_windows, test_shape, encode_all(encoder, other.frames))
-        loop.note(probe_corr=_corr(probe(test[3])[:, 40].numpy(), test_shape[:, 40]))
+        read = probe(test[3].to(device))[:, 40].cpu().numpy()
+        loop.note(probe_corr=_corr(read, test_shape[:, 40]))
     for _ in loop:
         model.train()
         features, index, valid = gather(windows, rng.integers(0, total, training.batch), frames)
-        w = (torch.from_numpy(valid) * weight)[..., None]
+        w = (torch.from_numpy(valid).to(device) * weight)[..., None]
+        features = features.to(device)
         truth, given = latents[index], control[index]
         if not use_pose:
             given = torch.zeros_like(given)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             out, pose = model(features, given)
         out, pose = out.float(), pose.float()
         norm = w.sum()
@@ -216,16 +225,18 @@ def _measure(
     hop: int = 4,
     lookahead: int = 3,
 ) -> dict[str, float]:
-    control = np.concatenate([person.pose_deg, person.blink[:, None]], 1).astype(np.float32)
+    control, device = control_of(person), next(probe.parameters()).device
     lips, truth, error = [], [], []
     emitted = slice(frames - lookahead - hop, frames - lookahead)
     for start in range(0, len(windows.ends), 64):
         picks = np.arange(start, min(start + 64, len(windows.ends)))
         features, index, _ = gather([windows], picks, frames)
-        out, _ = model(features, torch.from_numpy(control[index]))
-        lips.append(probe(out[:, emitted])[..., 40].reshape(-1).numpy())
+        given = torch.from_numpy(control[index]).to(device)
+        out = model(features.to(device), given)[0].cpu()
+        read = probe(out[:, emitted].to(device))[..., 40]
+        lips.append(read.reshape(-1).cpu().numpy())
         truth.append(shape[index[:, emitted], 40].reshape(-1))
-        delta = (out[:, emitted] - latents[index[:, emitted]]) / model.latent_scale
+        delta = (out[:, emitted] - latents[index[:, emitted]]) / model.latent_scale.cpu()
         error.append(float((delta**2).mean()))
     a, b = np.concatenate(lips), np.concatenate(truth)
     return {"test_lip_corr": _corr(a, b), "test_latent": float(np.mean(error)),

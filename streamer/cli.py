@@ -1,0 +1,239 @@
+"""The command `daetalker`.
+
+Exit codes: 0 all well; 1 the measurement or check itself found a fault; 2 a mistake of the user,
+told in one sentence on standard error.  Commands import what they need, so that ``--help`` is fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from daetalker.models.bundle import BundleError
+from daetalker.streamer.errors import StreamerError
+from daetalker.streamer.options import make_parser, settings_of
+
+OK, FAULT, MISTAKE = 0, 1, 2
+
+
+class Mistake(StreamerError):
+    """Options that do not go together, or a value out of range."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["train"]:
+        return _train(arguments[1:])
+    options = make_parser(arguments).parse_args(arguments)
+    try:
+        code = COMMANDS[options.command](options)
+    except (StreamerError, BundleError) as error:
+        text = str(error)
+        print(f"daetalker: {text}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        sys.stderr.close()
+        return OK
+    return code
+
+
+# --- the commands -------------------------------------------------------------------------------
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    from daetalker.streamer.server import configure_logging, serve
+
+    configure_logging(settings.log_level)
+    asyncio.run(serve(settings, announce=lambda line: print(line, flush=True)))
+    return OK
+
+
+def _render(options: argparse.Namespace) -> int:
+    from daetalker.models.bundle import find_avatar, load_bundle
+    from daetalker.streamer.control import Control
+    from daetalker.streamer.engine import Engine
+    from daetalker.streamer.media import frame_count, to_model_rate
+    from daetalker.streamer.offline import read_voice, stream_synthesise, synthesise, write_mp4
+    from daetalker.streamer.profile import PROFILES
+
+    if options.stream and options.steps is not None:
+        raise Mistake("--stream shows what a live session shows, which has no --steps")
+    bundle = load_bundle(find_avatar(options.avatar))
+    control = Control()
+    if options.preset is not None:
+        control = Control.of(bundle.preset(options.preset))
+    elif options.pose is not None:
+        control = Control(pose=_pose_in_range(options.pose, bundle.manifest.pose_range_deg))
+    voice = read_voice(options.speech)
+    engine = Engine(bundle, threads=options.threads)
+    profile = PROFILES[options.profile]
+    count = frame_count(voice)
+    if options.stream:
+        frames = stream_synthesise(bundle, engine, voice, control=control, profile=profile)
+    else:
+        frames = synthesise(
+            bundle,
+            engine,
+            to_model_rate(voice),
+            control=control,
+            profile=profile,
+            steps=options.steps,
+            frames=count,
+        )
+    written = write_mp4(options.output, _with_progress(frames, count), voice)
+    print(f"{options.output}: {written} frames, {written / bundle.manifest.fps:.2f} s")
+    return OK
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from daetalker.streamer.evaluation import evaluate
+
+    figures = evaluate(
+        options.avatar,
+        options.data,
+        options.weights,
+        options.cache,
+        profile=options.profile,
+        threads=options.threads,
+        quick=options.quick,
+    )
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        from daetalker.models.training.report import format_table
+
+        print(format_table(figures))
+    return OK
+
+
+def _train(arguments: list[str]) -> int:
+    try:
+        from daetalker.models.training.cli import main as train
+    except ImportError as error:
+        print(
+            f"daetalker: training needs its extra ({error.name} is not installed): "
+            'pip install "daetalker[train]"',
+            file=sys.stderr,
+        )
+        return MISTAKE
+    code: int = train(arguments)
+    return code
+
+
+def _avatars(options: argparse.Namespace) -> int:
+    from daetalker.models.bundle import find_avatar, list_avatars, load_bundle
+
+    if options.action == "list":
+        for folder in list_avatars():
+            manifest = load_bundle(folder).manifest
+            print(f"{manifest.name:12} {manifest.size}x{manifest.size}  {manifest.label}")
+        return OK
+    folder = find_avatar(options.name)
+    bundle = load_bundle(folder)
+    manifest = bundle.manifest
+    if options.action == "verify":
+        count = len(manifest.files)
+        print(f"{manifest.name}: {count} files, all checksums right ({folder})")
+        return OK
+    limits = "  ".join(
+        f"{axis} {low:g} to {high:g}" for axis, (low, high) in manifest.pose_range_deg.items()
+    )
+    size_mb = sum((folder / name).stat().st_size for name in manifest.files) / 1e6
+    print(f"{manifest.label} ({manifest.name}), {size_mb:.1f} MB in {folder}")
+    print(f"frames: {manifest.size}x{manifest.size} at {manifest.fps} a second")
+    print(f"pose range in degrees: {limits}")
+    for preset in manifest.presets:
+        pose = f"{preset.yaw:g}, {preset.pitch:g}, {preset.roll:g}"
+        print(f"preset {preset.name} ({preset.label}): {pose}")
+    print(f"synthetic: {'yes' if manifest.synthetic else 'no'}; consent: {manifest.consent}")
+    print(f"licence: {manifest.licence}")
+    for line in manifest.attributions:
+        print(f"  {line}")
+    for name, value in manifest.figures.items():
+        print(f"figure {name}: {value}")
+    return OK
+
+
+def _bench_live(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    from daetalker.streamer.bench import BenchPlan, bench_live, synthetic_voice
+    from daetalker.streamer.server import configure_logging
+    from daetalker.streamer.voice_file import read_voice
+
+    configure_logging("warning")
+    if options.audio is None:
+        voice, audio = synthetic_voice(), "synthetic"
+    else:
+        voice, audio = read_voice(options.audio), options.audio.name
+        if voice.size < 48_000:
+            raise Mistake(f"{options.audio} is too short: the bench needs a second of speech")
+    plan = BenchPlan(options.seconds, voice, audio, options.check_seconds)
+    figures = asyncio.run(bench_live(settings, plan))
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:24} {value if not isinstance(value, dict) else json.dumps(value)}")
+    return FAULT if figures["error"] else OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    from daetalker.streamer.doctor import as_json, examine
+
+    findings = []
+    for finding in examine(settings):
+        findings.append(finding)
+        if not options.json:
+            print(f"{finding.status:8}{finding.name}: {finding.message}", flush=True)
+            if finding.fix:
+                print(f"{'':8}  -> {finding.fix}", flush=True)
+    result = as_json(findings)
+    if options.json:
+        print(json.dumps(result))
+    return OK if result["ok"] else FAULT
+
+
+def _pose_in_range(
+    pose: tuple[float, float, float], limits: dict[str, tuple[float, float]]
+) -> tuple[float, float, float]:
+    for (axis, (low, high)), angle in zip(limits.items(), pose, strict=True):
+        if not low <= angle <= high:
+            raise Mistake(
+                f"--pose: {axis} {angle:g} is outside this avatar's {low:g} to {high:g} degrees"
+            )
+    return pose
+
+
+def _with_progress(frames: Any, count: int) -> Any:
+    """Pass frames on; say how far on a terminal."""
+    talks = sys.stderr.isatty()
+    for number, frame in enumerate(frames, start=1):
+        yield frame
+        if talks and (number % 25 == 0 or number == count):
+            print(f"\r{number} of {count} frames", end="", file=sys.stderr, flush=True)
+    if talks:
+        print(file=sys.stderr)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "serve": _serve,
+    "render": _render,
+    "evaluate": _evaluate,
+    "avatars": _avatars,
+    "bench live": _bench_live,
+    "doctor": _doctor,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""The options of the command `daetalker`, and what ``--help`` says of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daetalker.streamer.settings import Settings
+
+_BENCH_SETTINGS = ("avatar", "profile", "allowance_ms", "threads", "video_kbit_s", "log_level")
+_DOCTOR_SETTINGS = ("host", "port", "avatar", "profile", "threads", "tls_cert", "tls_key")
+
+
+def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for these arguments; what it parses has the command's name in ``command``."""
+    parser = argparse.ArgumentParser(
+        prog="daetalker",
+        description="Talk, and a synthetic face says what you say, live.",
+        epilog="`daetalker COMMAND --help` explains a command and its options.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    serve = commands.add_parser(
+        "serve",
+        help="start the server and print the page's address",
+        description="Start the server and print the page's address.  Every option can also be "
+        "set by an environment variable (DAETALKER_PORT for --port) or in a TOML file "
+        "(port = 8080); options win over variables, and those over the file.",
+    )
+    serve.set_defaults(command="serve")
+
+    render = commands.add_parser("render", help="make a video file from a speech file")
+    render.set_defaults(command="render")
+    render.add_argument("speech", type=Path, help="speech in any file format FFmpeg reads")
+    render.add_argument(
+        "-o", "--output", type=Path, default=Path("out.mp4"), help="MP4 file to write (out.mp4)"
+    )
+    _add_avatar(render)
+    pose = render.add_mutually_exclusive_group()
+    pose.add_argument("--preset", help="hold one of the avatar's named poses")
+    pose.add_argument(
+        "--pose",
+        type=_angles,
+        metavar="YAW,PITCH,ROLL",
+        help="hold this pose, in degrees; write --pose=-10,0,0 if it starts with a minus",
+    )
+    render.add_argument(
+        "--steps",
+        type=_positive,
+        help="decode with the diffusion teacher in so many DDIM steps (slow); left out: the "
+        "one-step student that the live session uses",
+    )
+    render.add_argument(
+        "--stream",
+        action="store_true",
+        help="pass the speech through the live session on a simulated clock; same frames",
+    )
+    _add_profile_and_threads(render)
+
+    # Listed here only: the training extra reads its own options.
+    commands.add_parser("train", help="train an avatar (needs the extra 'train')")
+
+    evaluate = commands.add_parser(
+        "evaluate", help="measure an avatar on held-out data (needs the extra 'train')"
+    )
+    evaluate.set_defaults(command="evaluate")
+    evaluate.add_argument("avatar", help="embedded avatar's name, or the folder of a bundle")
+    evaluate.add_argument(
+        "--data", type=Path, required=True, help="folder with video.mp4, audio.wav and truth.npz"
+    )
+    evaluate.add_argument(
+        "--weights",
+        type=Path,
+        default=Path("weights"),
+        help="folder with the measuring networks: mediapipe/face_landmarker.task and "
+        "lpips/lpips_alex_v0.1.safetensors (weights)",
+    )
+    evaluate.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(".cache/evaluate"),
+        help="folder for decoded frames (.cache/evaluate)",
+    )
+    evaluate.add_argument("--quick", action="store_true", help="fewer frames: a first impression")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_profile_and_threads(evaluate)
+
+    avatars = commands.add_parser("avatars", help="list, show or verify avatars")
+    avatars.set_defaults(command="avatars")
+    actions = avatars.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="the embedded avatars")
+    for name, text in (
+        ("show", "size, poses, figures, consent and licences of an avatar"),
+        ("verify", "check every file of an avatar against its checksum"),
+    ):
+        actions.add_parser(name, help=text).add_argument(
+            "name", help="embedded avatar's name, or the folder of a bundle"
+        )
+
+    bench = commands.add_parser("bench", help="measure speed and delay")
+    benches = bench.add_subparsers(metavar="WHAT", required=True)
+    live = benches.add_parser(
+        "live",
+        help="a real server and a real client on this machine",
+        description="Start a server, speak to it as a browser would, and measure what comes "
+        "back: frames a second, gaps, mouth-to-screen delay and its parts, processor, memory.",
+    )
+    live.set_defaults(command="bench live")
+    live.add_argument(
+        "--seconds", type=_seconds, default=60.0, help="measured time in seconds (60)"
+    )
+    live.add_argument(
+        "--audio", type=Path, help="speech file to speak; left out: a voice-like signal is made"
+    )
+    live.add_argument(
+        "--check-seconds",
+        type=_not_negative,
+        default=8.0,
+        help="seconds whose pictures are compared with the offline render; 0 for none (8)",
+    )
+    live.add_argument("--json", action="store_true", help="print one JSON object")
+
+    doctor = commands.add_parser("doctor", help="check this machine and say what to fix")
+    doctor.set_defaults(command="doctor")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+
+    # Building flags from the settings imports pydantic: only for the command that needs them.
+    wanted = arguments[:1]
+    if wanted == ["serve"]:
+        _add_settings(serve, None)
+    elif wanted == ["bench"]:
+        _add_settings(live, _BENCH_SETTINGS)
+    elif wanted == ["doctor"]:
+        _add_settings(doctor, _DOCTOR_SETTINGS)
+    return parser
+
+
+def _add_avatar(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--avatar", default="mira", help="embedded avatar's name, or the folder of a bundle (mira)"
+    )
+
+
+def _add_profile_and_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--profile",
+        choices=("default", "low_latency"),
+        default="default",
+        help="how speech is cut into windows (default)",
+    )
+    parser.add_argument(
+        "--threads", type=_positive, default=2, help="processor threads a network may use (2)"
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str] | None) -> None:
+    """A flag for each setting; values stay text, so that the settings do all the checking."""
+    from daetalker.streamer.settings import Settings
+
+    parser.add_argument("--config", type=Path, help="TOML file with settings (daetalker.toml)")
+    for name, field in Settings.model_fields.items():
+        if names is not None and name not in names:
+            continue
+        default = field.default
+        shown = "" if default is None or default in ((), "") else f" ({default})"
+        text = (field.description or "") + shown
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            dest=f"setting_{name}",
+            metavar=name.upper(),
+            help=text.replace("%", "%%"),
+        )
+
+
+def _angles(text: str) -> tuple[float, float, float]:
+    try:
+        yaw, pitch, roll = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' must be three numbers in degrees, such as 10,0,-5"
+        ) from None
+    return yaw, pitch, roll
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' must be a whole number of 1 or more")
+    return int(text)
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 600:
+        raise argparse.ArgumentTypeError(f"'{text}' must be 0 to 600 seconds")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = _not_negative(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' must be 1 to 600 seconds")
+    return value
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings that the options of ``serve``, ``bench`` or ``doctor`` ask for.
+
+    Raises:
+        SettingsError: one sentence naming the setting and what is wrong with it.
+    """
+    from daetalker.streamer.settings import load_settings
+
+    flags: dict[str, Any] = {
+        name.removeprefix("setting_"): value
+        for name, value in vars(options).items()
+        if name.startswith("setting_") and value is not None
+    }
+    return load_settings(flags, options.config)

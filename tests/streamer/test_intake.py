@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daetalker.streamer.intake import Intake
+
+CHUNK = 960
+
+
+def chunk(value: int, size: int = CHUNK) -> NDArray[np.int16]:
+    return np.full(size, value, np.int16)
+
+
+def test_voice_on_time_passes_untouched() -> None:
+    intake = Intake()
+    for n in range(50):
+        np.testing.assert_array_equal(intake.accept(chunk(n), n * CHUNK, n * 0.02), chunk(n))
+        assert intake.keep_up((n + 1) * 0.02).size == 0
+    assert (intake.heard, intake.gaps, intake.surplus_samples) == (50 * CHUNK, 0, 0)
+
+
+def test_before_anyone_speaks_silence_flows_and_is_no_gap() -> None:
+    intake = Intake()
+    assert sum(intake.keep_up(n * 0.02).size for n in range(1, 51)) == 48_000
+    assert intake.gaps == 0
+
+
+def test_voice_up_to_100_ms_late_is_waited_for() -> None:
+    intake = Intake()
+    intake.accept(chunk(1), None, 0.0)
+    assert intake.keep_up(0.119).size == 0
+    assert intake.keep_up(0.13).size == round(0.13 * 48_000) - CHUNK
+    assert intake.keep_up(0.15).size == CHUNK, "once dry, it keeps up with the present"
+    assert intake.gaps == 1
+    intake.accept(chunk(2), None, 0.15)
+    assert intake.keep_up(0.2).size == 0, "voice is back"
+
+
+def test_surplus_beyond_200_ms_is_dropped_and_counted() -> None:
+    intake = Intake()
+    passed = intake.accept(chunk(1, 48_000), None, 0.0)
+    assert passed.size == 9_600
+    assert intake.surplus_samples == 48_000 - 9_600
+
+
+def test_lost_packets_become_silence_of_their_length() -> None:
+    intake = Intake()
+    intake.accept(chunk(1), 10_000, 0.02)
+    line = intake.accept(chunk(2), 10_000 + 3 * CHUNK, 0.08)
+    np.testing.assert_array_equal(line, np.concatenate([chunk(0, 2 * CHUNK), chunk(2)]))
+    assert intake.heard == 4 * CHUNK and intake.gaps == 1
+
+
+def test_repeated_samples_are_dropped() -> None:
+    intake = Intake()
+    intake.accept(chunk(1), 0, 0.02)
+    assert intake.accept(chunk(1), 0, 0.02).size == 0
+    assert intake.accept(chunk(2), CHUNK // 2, 0.04).size == CHUNK // 2
+
+
+def test_a_drought_lines_the_sender_up_anew() -> None:
+    intake = Intake()
+    intake.accept(chunk(1), 0, 0.0)
+    assert intake.keep_up(0.5).size == 24_000 - CHUNK
+    line = intake.accept(chunk(2), 25 * CHUNK, 0.5)
+    assert line.size == CHUNK, "silence for the loss is there already"
+    np.testing.assert_array_equal(intake.accept(chunk(3), 26 * CHUNK, 0.52), chunk(3))
+
+
+def test_a_jump_of_the_senders_clock_is_no_loss() -> None:
+    intake = Intake()
+    intake.accept(chunk(1), 0, 0.0)
+    assert intake.accept(chunk(2), 10_000_000, 0.02).size == CHUNK
+    assert intake.accept(chunk(3), 10_000_000 + CHUNK, 0.04).size == CHUNK
+    assert intake.accept(chunk(4), 5, 0.06).size == CHUNK
+
+
+def test_after_a_surplus_the_senders_timeline_still_fits() -> None:
+    intake = Intake()
+    intake.accept(chunk(1, 20 * CHUNK), 0, 0.0)
+    assert intake.surplus_samples == 10 * CHUNK
+    assert intake.accept(chunk(2), 20 * CHUNK, 0.1).size == CHUNK
+    assert intake.gaps == 0

@@ -1,0 +1,295 @@
+// @ts-check
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { retryDelayMs } from "../../web_client/backoff.js";
+import { Peer } from "../../web_client/peer.js";
+import { FakeConnection, FakeSocket, FakeTimers, settle } from "./fakes.js";
+
+const WELCOME = {
+  type: "welcome",
+  protocol: 1,
+  session: "s",
+  avatar: {
+    name: "mira",
+    label: "Mira",
+    size: 256,
+    fps: 25,
+    synthetic: true,
+    pose_range: { yaw: [-30, 30], pitch: [-18, 18], roll: [-12, 12] },
+    presets: [],
+  },
+  profile: "default",
+  delay_ms: 360,
+  ice_servers: [{ urls: ["stun:stun.example.org"] }],
+};
+
+function begin() {
+  /** @type {FakeSocket[]} */ const sockets = [];
+  /** @type {FakeConnection[]} */ const connections = [];
+  /** @type {any[]} */ const states = [];
+  /** @type {any[]} */ const told = [];
+  const timers = new FakeTimers();
+  const hooks = { onWelcome: () => {} };
+  const peer = new Peer({
+    openSocket: () => {
+      sockets.push(new FakeSocket());
+      return /** @type {any} */ (sockets.at(-1));
+    },
+    createConnection: (config) => {
+      connections.push(new FakeConnection(config));
+      return /** @type {any} */ (connections.at(-1));
+    },
+    microphone: /** @type {any} */ ("the microphone"),
+    timers,
+    random: () => 0.5,
+    onState: (state, detail) => states.push([state, detail.code, detail.retry_ms]),
+    onStream: (stream) => told.push(["stream", stream]),
+    onWelcome: (welcome) => {
+      told.push(["welcome", welcome.session]);
+      hooks.onWelcome();
+    },
+    onServerState: (state) => told.push(["state", state.speaking]),
+    onServerError: (error) => told.push(["error", error.code]),
+  });
+  const last = () => /** @type {FakeSocket} */ (sockets.at(-1));
+  const connection = () => /** @type {FakeConnection} */ (connections.at(-1));
+  const goLive = async () => {
+    last().open();
+    last().hear(WELCOME);
+    await settle();
+    last().hear({ type: "answer", sdp: "the answer" });
+    await settle();
+    connection().become("connected");
+  };
+  return { peer, hooks, sockets, connections, states, told, timers, last, connection, goLive };
+}
+
+test("hello, welcome, offer, candidates, answer, live", async () => {
+  const { last, connection, states, told, goLive, peer } = begin();
+  await goLive();
+  assert.deepEqual(
+    last().sent.map(({ type }) => type),
+    ["hello", "offer", "candidate"],
+  );
+  assert.equal(last().sentOf("offer")[0].sdp, "the offer");
+  assert.deepEqual(connection().config, { iceServers: WELCOME.ice_servers });
+  assert.deepEqual(
+    connection().transceivers.map(({ trackOrKind, init }) => [trackOrKind, init.direction]),
+    [
+      ["the microphone", "sendrecv"],
+      ["video", "recvonly"],
+    ],
+  );
+  assert.deepEqual(connection().remoteDescription, { type: "answer", sdp: "the answer" });
+  assert.deepEqual(states, [
+    ["connecting", undefined, undefined],
+    ["live", undefined, undefined],
+  ]);
+  assert.deepEqual(told, [["welcome", "s"]]);
+  assert.equal(peer.state, "live");
+});
+
+test("a later candidate goes out at once, and their end as an empty one", async () => {
+  const { last, connection, goLive } = begin();
+  await goLive();
+  connection().onicecandidate({ candidate: { candidate: "b", sdpMid: "1", sdpMLineIndex: 1 } });
+  connection().onicecandidate({ candidate: null });
+  assert.deepEqual(
+    last()
+      .sentOf("candidate")
+      .map(({ candidate }) => candidate),
+    ["first", "b", ""],
+  );
+});
+
+test("tracks ask for a small buffer and bring one stream", async () => {
+  const { connection, goLive, told } = begin();
+  await goLive();
+  const receiver = { jitterBufferTarget: null };
+  connection().ontrack({ receiver, streams: ["the stream"] });
+  const old = { playoutDelayHint: null };
+  connection().ontrack({ receiver: old, streams: [] });
+  assert.equal(receiver.jitterBufferTarget, 0);
+  assert.equal(old.playoutDelayHint, 0);
+  assert.deepEqual(told.at(-1), ["stream", "the stream"]);
+});
+
+test("a break is followed by attempts that wait longer and longer, up to 15 s", () => {
+  const { timers, sockets, states, last } = begin();
+  const waits = [];
+  for (let i = 0; i < 7; i += 1) {
+    last().drop();
+    const [state, code, retry_ms] = states.at(-1);
+    assert.deepEqual([state, code], ["waiting", "unreachable"]);
+    waits.push(retry_ms);
+    timers.advance(retry_ms - 1);
+    assert.equal(sockets.length, i + 1);
+    timers.advance(1);
+    assert.equal(sockets.length, i + 2);
+  }
+  assert.deepEqual(waits, [1000, 2000, 4000, 8000, 15000, 15000, 15000]);
+});
+
+test("after ten seconds alive the waits begin anew", async () => {
+  const { timers, states, last, goLive } = begin();
+  last().drop();
+  timers.advance(1000);
+  last().drop();
+  timers.advance(2000);
+  await goLive();
+  timers.advance(9_000);
+  last().hear({ type: "pong", id: 1 });
+  timers.advance(1_000);
+  last().drop();
+  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 1000]);
+});
+
+test("a connection that dies at once does not reset the waits", async () => {
+  const { timers, states, last, goLive } = begin();
+  last().drop();
+  timers.advance(1000);
+  await goLive();
+  timers.advance(500);
+  last().drop();
+  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 2000]);
+});
+
+test("an attempt is torn down before the next begins", async () => {
+  const { timers, sockets, connections, last, goLive } = begin();
+  await goLive();
+  last().drop();
+  assert.ok(connections[0]?.closed && sockets[0]?.closed);
+  timers.advance(1000);
+  await goLive();
+  // Late words of the first attempt mean nothing.
+  connections[0]?.become("failed");
+  sockets[0]?.drop();
+  assert.equal(connections[1]?.closed, false);
+});
+
+test("retryNow ends the countdown", () => {
+  const { peer, timers, sockets, last } = begin();
+  peer.retryNow();
+  assert.equal(sockets.length, 1, "nothing to retry while connecting");
+  last().drop();
+  peer.retryNow();
+  assert.equal(sockets.length, 2);
+  timers.advance(14_000);
+  assert.equal(sockets.length, 2, "the old countdown is gone");
+});
+
+test("a full server is asked again after a long wait", async () => {
+  const { states, last } = begin();
+  last().open();
+  last().hear({ type: "error", code: "server_full", message: "All taken.", fatal: true });
+  assert.deepEqual(states.at(-1), ["waiting", "server_full", 15000]);
+});
+
+test("what would fail again the same way is not tried again", () => {
+  for (const code of ["engine_failed", "unsupported_protocol", "unknown_avatar", "no_audio"]) {
+    const { states, timers, sockets, last, peer } = begin();
+    last().open();
+    last().hear({ type: "error", code, message: "No.", fatal: code === "engine_failed" });
+    assert.deepEqual(states.at(-1), ["failed", code, undefined]);
+    timers.advance(120_000);
+    assert.equal(sockets.length, 1);
+    peer.retryNow();
+    assert.equal(sockets.length, 2);
+  }
+});
+
+test("errors that end nothing are only told", async () => {
+  const { last, goLive, told, states } = begin();
+  await goLive();
+  last().hear({ type: "error", code: "unknown_preset", message: "No preset x.", fatal: false });
+  last().hear({ type: "error", code: "bad_message", message: "Hm.", fatal: false });
+  assert.deepEqual(told.slice(-2), [
+    ["error", "unknown_preset"],
+    ["error", "bad_message"],
+  ]);
+  assert.equal(states.at(-1)[0], "live");
+});
+
+test("a short break of the network heals; a long one is lost", async () => {
+  const { connection, goLive, timers, states } = begin();
+  await goLive();
+  connection().become("disconnected");
+  timers.advance(3_000);
+  connection().become("connected");
+  timers.advance(2_000);
+  assert.equal(states.at(-1)[0], "live");
+  connection().become("disconnected");
+  timers.advance(4_000);
+  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 1000]);
+});
+
+test("a server that answers while nothing gets through is named as such", async () => {
+  const { last, timers, states } = begin();
+  last().open();
+  last().hear(WELCOME);
+  await settle();
+  for (let i = 0; i < 15; i += 1) {
+    timers.advance(1_000);
+    last().hear({ type: "pong", id: 1 });
+  }
+  assert.deepEqual(states.at(-1).slice(0, 2), ["waiting", "media_blocked"]);
+});
+
+test("close wins, at every moment", async () => {
+  /** @type {((world: ReturnType<typeof begin>) => unknown)[]} */
+  const moments = [
+    () => {},
+    ({ last }) => last().open(),
+    ({ last }) => (last().open(), last().hear(WELCOME)),
+    ({ goLive }) => goLive(),
+    async ({ goLive, last }) => (await goLive(), last().drop()),
+  ];
+  for (const reach of moments) {
+    const world = begin();
+    await reach(world);
+    const { onmessage, onclose } = world.last();
+    const { length } = world.states;
+    world.peer.close();
+    world.peer.close();
+    onmessage?.({ data: JSON.stringify(WELCOME) });
+    onclose?.({});
+    world.connections.at(-1)?.become("failed");
+    world.peer.retryNow();
+    world.timers.advance(120_000);
+    await settle();
+    assert.equal(world.peer.state, "closed");
+    assert.equal(world.states.length, length, "no state is told after close");
+    assert.ok(world.last().closed);
+    assert.ok(world.connections.every(({ closed }) => closed));
+    assert.equal(world.timers.pending, 0);
+  }
+});
+
+test("close from within a callback wins too", async () => {
+  const { last, peer, connections, hooks } = begin();
+  hooks.onWelcome = () => peer.close();
+  last().open();
+  last().hear(WELCOME);
+  await settle();
+  assert.equal(connections.length, 0);
+  assert.equal(peer.state, "closed");
+});
+
+test("another microphone is used at once and after a reconnect", async () => {
+  const { peer, connection, goLive, last, timers } = begin();
+  await goLive();
+  await peer.replaceMicrophone(/** @type {any} */ ("another"));
+  assert.equal(connection().transceivers[0].sender.track, "another");
+  last().drop();
+  timers.advance(1000);
+  await goLive();
+  assert.equal(connection().transceivers[0].trackOrKind, "another");
+});
+
+test("the spread of the waits is 20 percent", () => {
+  assert.equal(retryDelayMs(0, 0), 800);
+  assert.equal(retryDelayMs(0, 1), 1200);
+  assert.equal(retryDelayMs(99, 0.5), 15000);
+  assert.equal(retryDelayMs(0, 0.5, "server_full"), 15000);
+});
