@@ -55,8 +55,8 @@ class _Layer(nn.Module):
         q, k, v = split(self.q_proj(h)), split(self.k_proj(h)), split(self.v_proj(h))
         h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, frames, width)
         x = x + self.out_proj(h)
-        h: Tensor = self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
-        return x + h
+        out: Tensor = x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+        return out
 
 
 class WhisperEncoder(nn.Module):

@@ -14,8 +14,8 @@ def linear_alpha_bar(
     steps: int = 1000, start: float = 1e-4, end: float = 0.02
 ) -> NDArray[np.float64]:
     """Cumulative signal levels of the linear schedule (section 4.1.2), ``[steps]``."""
-    alpha_bar: NDArray[np.float64] = np.cumprod(1.0 - np.linspace(start, end, steps))
-    return alpha_bar
+    betas = np.linspace(start, end, steps, dtype=np.float64)
+    return np.cumprod(1.0 - betas, dtype=np.float64)
 
 
 def ddim_sample(
@@ -51,6 +51,6 @@ def ddim_sample(
         if after < 0:
             break
         a, b = alpha_bar[now], alpha_bar[after]
-        epsilon = (x - np.float32(np.sqrt(a)) * x0) / np.float32(np.sqrt(1.0 - a))
-        x = np.float32(np.sqrt(b)) * x0 + np.float32(np.sqrt(1.0 - b)) * epsilon
+        epsilon = (x - np.sqrt(a) * x0) / np.sqrt(1.0 - a)
+        x = (np.sqrt(b) * x0 + np.sqrt(1.0 - b) * epsilon).astype(np.float32)
     return x0

@@ -62,7 +62,7 @@ class Trained:
     student: Student
     speech: Speech2Latent
     acoustic: WhisperEncoder
-    pose_deg: np.ndarray = field(repr=False)  # type: ignore[type-arg]
+    pose_deg: np.ndarray = field(repr=False)
 
 
 class _Listen(nn.Module):
@@ -83,7 +83,7 @@ class _Speak(nn.Module):
         return self.model.speak(hidden, control)
 
 
-def pose_range(pose_deg: np.ndarray) -> dict[str, list[float]]:  # type: ignore[type-arg]
+def pose_range(pose_deg: np.ndarray) -> dict[str, list[float]]:
     """0.5 % to 99.5 % of each angle in training, rounded to half degrees."""
     low, high = np.percentile(pose_deg, [0.5, 99.5], axis=0)
     return {

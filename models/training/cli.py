@@ -20,7 +20,13 @@ from daetalker.models.autoencoder import AutoencoderConfig, DiffusionAutoencoder
 from daetalker.models.speech2latent import Speech2Latent, Speech2LatentConfig
 from daetalker.models.student import Student
 from daetalker.models.training.build import BundleText, Trained, export_bundle
-from daetalker.models.training.data import DataError, Person, lip_opening, load_person
+from daetalker.models.training.data import (
+    DataError,
+    Person,
+    folder_key,
+    lip_opening,
+    load_person,
+)
 from daetalker.models.training.distill import Distillation, distill
 from daetalker.models.training.features import (
     WindowSet,
@@ -85,7 +91,7 @@ class Recipe:
 
     def windows(self, person: Person) -> list[WindowSet]:
         """Clean, augmented and quiet windows of the training speech."""
-        name, front_end = f"train-{self.args.front_end}", self.front_end()
+        name, front_end = f"{folder_key(self.args.data)}-{self.args.front_end}", self.front_end()
         closed = np.flatnonzero(lip_opening(person.landmarks) < 0.02)
         if not len(closed):
             raise DataError(f"{self.args.data}: the mouth is never shut; record some silence")
@@ -121,7 +127,7 @@ class Recipe:
             half = len(other.frames) // 2
             other = Person(other.frames[:half], other.audio[: half * 640], other.pose_deg[:half],
                            other.landmarks[:half])  # fmt: skip
-            name = f"{a.held_out.resolve().name}-{a.front_end}"
+            name = f"{folder_key(a.held_out)}-{a.front_end}"
             windows = clean_windows(
                 name, other.audio, self.front_end(), self.cache, first=7, step=4
             )

@@ -7,6 +7,7 @@ pixels of the video).  T frames, S pixels a side.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,13 +94,19 @@ def read_audio(path: Path) -> NDArray[np.float32]:
     return np.concatenate(chunks).astype(np.float32) / 32768.0
 
 
+def folder_key(folder: Path) -> str:
+    """A name for a folder's cached files: its last part and a digest of its whole path."""
+    whole = folder.resolve()
+    return f"{whole.name}-{hashlib.sha256(str(whole).encode()).hexdigest()[:8]}"
+
+
 def decode_frames(video: Path, size: int, cache: Path) -> NDArray[np.uint8]:
     """Decode a square video once into an array file and map it: ``[T, size, size, 3]`` uint8.
 
     Raises:
         DataError: if the video cannot be read or is not square.
     """
-    target = cache / f"{video.parent.resolve().name}-{size}.npy"
+    target = cache / f"{folder_key(video.parent)}-{size}.npy"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".part.npy")

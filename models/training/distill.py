@@ -21,7 +21,7 @@ from daetalker.models.speech2latent import Speech2Latent
 from daetalker.models.student import Student
 from daetalker.models.training.data import Person
 from daetalker.models.training.features import WindowSet
-from daetalker.models.training.loop import Loop, best_device
+from daetalker.models.training.loop import Loop, best_device, place
 from daetalker.models.training.metrics import Lpips, psnr_db, ssim
 from daetalker.models.training.train_autoencoder import AutoencoderTraining, ImageLoss, to_images
 from daetalker.models.training.train_speech2latent import (
@@ -60,7 +60,7 @@ def predict_latents(
     frames: int = 50,
     hop: int = 4,
     lookahead: int = 3,
-) -> tuple[Tensor, np.ndarray]:  # type: ignore[type-arg]
+) -> tuple[Tensor, np.ndarray]:
     """Latents of the frames that windows emit, with true control: ``[M, D]`` and their numbers."""
     control, device = control_of(person), next(model.parameters()).device
     stop = frames - lookahead
@@ -122,10 +122,10 @@ def distill(
     between = latents[a] * mix + latents[b] * (1 - mix)
     asked = torch.cat([between, predicted[rng.integers(0, len(predicted), training.ends - half)]])
     asked, ends = teacher_ends(auto, asked, training.steps, run / "ends.pt")
-    student = Student.fold(auto).to(memory_format=torch.channels_last)
+    student = place(Student.fold(auto), device)
     optimizer = torch.optim.Adam(student.parameters(), betas=(0.9, 0.99))
     loop = Loop("student", run, student, optimizer, minutes, training.rate)
-    shadow = Student(student.cfg).to(device, memory_format=torch.channels_last)
+    shadow = place(Student(student.cfg), device)
     image_loss = ImageLoss(image, auto.cfg.unet.size, lpips)
     test = None
     if held_out is not None:

@@ -6,7 +6,6 @@ The caller injects the synthesis, so this file knows no clock and no session.  `
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,9 +178,7 @@ def evaluate_avatar(
 
 
 def _load(data: Path, size: int, cache: Path, limits: Limits) -> _Held:
-    # Two folders may have the same name; decoded frames are kept apart by the whole path.
-    place = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
-    person = load_person(data, size, cache / place)
+    person = load_person(data, size, cache)
     table = data / "phones.csv"
     phones = lips.read_phones(table) if table.is_file() else []
     count = min(len(person.frames), len(person.audio) // SAMPLES_PER_FRAME)

@@ -6,7 +6,6 @@ that the runtime folds once while loading; all arithmetic stays float32.
 
 from __future__ import annotations
 
-import io
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -31,7 +30,6 @@ def export_onnx(
     batch: bool = False,
 ) -> None:
     """Trace ``module`` on ``inputs`` and write it; with ``batch`` the first axis is free."""
-    buffer = io.BytesIO()
     axes = {name: {0: "B"} for name in [*inputs, *outputs]} if batch else None
     module = module.float().eval()
     with warnings.catch_warnings(), torch.no_grad():
@@ -39,14 +37,14 @@ def export_onnx(
         torch.onnx.export(
             module,
             tuple(inputs.values()),
-            buffer,
+            str(path),
             input_names=list(inputs),
             output_names=outputs,
             opset_version=OPSET,
             dynamic_axes=axes,
             dynamo=False,
         )
-    model = onnx.load_from_string(buffer.getvalue())
+    model = onnx.load(str(path))
     if storage != "float32":
         compact(model, storage)
     onnx.checker.check_model(model)
@@ -84,7 +82,7 @@ def compact(model: onnx.ModelProto, storage: Storage) -> None:
     graph.node.extend(nodes)
 
 
-def _output_axis(graph: onnx.GraphProto, name: str, values: np.ndarray) -> int:  # type: ignore[type-arg]
+def _output_axis(graph: onnx.GraphProto, name: str, values: np.ndarray) -> int:
     for node in graph.node:
         if name in node.input:
             if node.op_type == "MatMul":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -59,7 +58,7 @@ class Lpips(nn.Module):
     def __init__(self, weights: Path) -> None:
         super().__init__()
         if not weights.is_file():
-            raise FileNotFoundError(f"LPIPS weights not found at {weights}; set DAETALKER_LPIPS")
+            raise FileNotFoundError(f"LPIPS weights not found at {weights}")
         state = load_file(str(weights))
         specs = [(3, 64, 11, 4, 2), (64, 192, 5, 1, 2), (192, 384, 3, 1, 1)]
         specs += [(384, 256, 3, 1, 1), (256, 256, 3, 1, 1)]
@@ -101,9 +100,3 @@ class Lpips(nn.Module):
 
 def _number(name: str) -> int:
     return int("".join(ch for ch in name if ch.isdigit()) or 0)
-
-
-def lpips_weights() -> Path:
-    """Where the LPIPS weights are: ``DAETALKER_LPIPS`` or the team's shared folder."""
-    shared = Path(__file__).resolve().parents[2].parent / "shared/weights/lpips"
-    return Path(os.environ.get("DAETALKER_LPIPS", shared / "lpips_alex_v0.1.safetensors"))

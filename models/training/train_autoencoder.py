@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from daetalker.models.autoencoder import AutoencoderConfig, DiffusionAutoencoder
 from daetalker.models.diffusion import add_noise
 from daetalker.models.training.data import EYES, MOUTH, Person, load_person
-from daetalker.models.training.loop import Loop, best_device
+from daetalker.models.training.loop import Loop, best_device, place
 from daetalker.models.training.metrics import Lpips, psnr_db, ssim
 
 
@@ -188,11 +188,11 @@ def train_autoencoder(
     stage = Stage1(cfg)
     sample = np.asarray(person.frames[:: max(1, len(person.frames) // 300)])
     stage.auto.decoder.up.mean_image.data = to_images(sample).mean(0, keepdim=True)
-    stage = stage.to(device, memory_format=torch.channels_last)
-    lpips = Lpips(lpips_weights).to(device, memory_format=torch.channels_last)
+    stage = place(stage, device)
+    lpips = place(Lpips(lpips_weights), device)
     optimizer = torch.optim.Adam(stage.parameters(), betas=(0.9, 0.99))
     loop = Loop("autoencoder", run, stage, optimizer, minutes, training.rate)
-    shadow = Stage1(cfg).to(device, memory_format=torch.channels_last)
+    shadow = place(Stage1(cfg), device)
     image_loss = ImageLoss(training, size, lpips)
     targets = targets_of(person, size)
     rng = np.random.default_rng(seed + loop.step)

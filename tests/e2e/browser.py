@@ -1,0 +1,152 @@
+"""Chromium without a screen, its microphone a wav file; and the servers under test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.e2e.mouth import MOUTH_BOX, MOUTH_PIXELS, Recording, recording_from
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEECH = ROOT.parent / "shared" / "data" / "demo" / "test_a" / "audio.wav"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+START_TIMEOUT_S = 120.0
+"""Long enough for a machine that is busy with something else."""
+
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--use-fake-device-for-media-stream",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+
+def chromium_path() -> str:
+    """Chromium on this machine; skips the test where there is none."""
+    for name in CHROMIUM_NAMES:
+        path = shutil.which(name)
+        if path:
+            return path
+    pytest.skip("there is no Chromium here (searched: " + ", ".join(CHROMIUM_NAMES) + ")")
+
+
+@contextlib.contextmanager
+def chromium(microphone: Path, *, allow: bool = True) -> Iterator[Browser]:
+    """A browser that says yes, or no, when a page asks for the microphone."""
+    path = chromium_path()
+    answer = "--use-fake-ui-for-media-stream" if allow else "--deny-permission-prompts"
+    flags = [*FLAGS, answer, f"--use-file-for-fake-audio-capture={microphone}"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=flags,
+            ignore_default_args=["--headless"],
+            timeout=START_TIMEOUT_S * 1000,
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Complaints(list[str]):
+    """Errors and uncaught exceptions of a page's console."""
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.append(f"uncaught: {error}"))
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.append(message.text)
+
+
+def go_live(page: Page, frames: int = 10) -> None:
+    """Press Start and wait for pictures."""
+    page.click("#start")
+    page.wait_for_function(
+        f"daetalker.state === 'live' && daetalker.framesShown > {frames}",
+        timeout=START_TIMEOUT_S * 1000,
+    )
+
+
+def record(page: Page, seconds: float) -> Recording:
+    """Watch and listen for so many seconds."""
+    source = (Path(__file__).parent / "recorder.js").read_text()
+    function = source[source.index("async ({ box") :].rstrip().removesuffix(";")
+    options = {"box": MOUTH_BOX, "pixels": MOUTH_PIXELS, "seconds": seconds}
+    return recording_from(page.evaluate(function, options))
+
+
+def write_microphone(path: Path, speech_s: float = 10.0, silence_s: float = 6.0) -> Path:
+    """Speech of the demo set, then digital silence; Chromium repeats it for ever."""
+    if not SPEECH.is_file():
+        pytest.skip("the demo speech is not here (../shared/data/demo/test_a/audio.wav)")
+    with wave.open(str(SPEECH)) as source, wave.open(str(path), "wb") as target:
+        rate, width = source.getframerate(), source.getsampwidth()
+        target.setparams(source.getparams())
+        target.writeframes(source.readframes(round(speech_s * rate)))
+        target.writeframes(bytes(round(silence_s * rate) * width))
+    return path
+
+
+def write_silence(path: Path) -> Path:
+    """A second of digital silence."""
+    with wave.open(str(path), "wb") as target:
+        target.setnchannels(1)
+        target.setsampwidth(2)
+        target.setframerate(16_000)
+        target.writeframes(bytes(32_000))
+    return path
+
+
+@contextlib.contextmanager
+def serving(command: Sequence[str], log: Path) -> Iterator[str]:
+    """Run a server of this project; yields its address, with a slash at the end.
+
+    What it prints goes into a file: nobody reads a pipe here, and a full one would stop it.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DAETALKER_")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / ".dev"), str(ROOT)])
+    environment["PYTHONUNBUFFERED"] = "1"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+    try:
+        yield _address(process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    """The first whole address in what the server prints."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.search(r"(http://[^\s]+)\s", log.read_text(errors="replace"))
+        if found:
+            return found[1].rstrip("/") + "/"
+        time.sleep(0.1)
+    pytest.fail("the server did not start:\n" + log.read_text(errors="replace"))
