@@ -7,6 +7,11 @@
     +-- SessionClosed    the session ended; for readers of an outlet this is the normal end
     +-- VoiceFileError   a speech file cannot be used
     +-- MovieError       a video file cannot be written
+    +-- SettingsError    a setting is wrong                      (settings.py)
+    +-- ProtocolError    a client broke the protocol             (protocol.py)
+    +-- BenchError       a measurement could not be made         (bench_client.py)
+    +-- EvaluationError  an evaluation lacks something           (evaluation.py)
+    +-- Mistake          options that do not go together         (cli.py)
 """
 
 from __future__ import annotations

@@ -41,10 +41,12 @@ from daetalker.models.training.train_autoencoder import (
     train_autoencoder,
 )
 from daetalker.models.training.train_speech2latent import (
+    HeldOut,
     Speech2LatentTraining,
     train_speech2latent,
 )
 
+HELD_OUT_FRAMES = 2250
 STAGES = ("autoencoder", "speech2latent", "student", "export")
 
 
@@ -54,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("data", type=Path, help="folder with video.mp4, audio.wav and truth.npz")
     p.add_argument("-o", "--run", type=Path, required=True, help="folder of checkpoints and logs")
     p.add_argument("--stage", choices=(*STAGES, "all"), default="all", help="what to run")
-    p.add_argument("--held-out", type=Path, help="folder of the same format to measure on")
+    p.add_argument("--held-out", type=Path, nargs="*", default=[],
+                   help="folders of the same format to measure on while training")  # fmt: skip
     p.add_argument("--whisper", type=Path, required=True,
                    help="folder with model.safetensors of Whisper tiny.en's encoder")  # fmt: skip
     p.add_argument("--lpips", type=Path, required=True, help="LPIPS AlexNet v0.1 safetensors")
@@ -82,6 +85,9 @@ class Recipe:
     def person(self) -> Person:
         return load_person(self.args.data, self.cfg.unet.size, self.cache)
 
+    def first_held_out(self) -> Path | None:
+        return self.args.held_out[0] if self.args.held_out else None
+
     def front_end(self) -> FrontEnd:
         if self.args.front_end == "logmel":
             return LogMel()
@@ -104,8 +110,8 @@ class Recipe:
     def autoencoder(self) -> None:
         a = self.args
         train_autoencoder(
-            a.data, a.held_out, self.run, a.autoencoder_minutes, self.cfg, AutoencoderTraining(),
-            a.lpips,
+            a.data, self.first_held_out(), self.run, a.autoencoder_minutes, self.cfg,
+            AutoencoderTraining(), a.lpips,
         )  # fmt: skip
 
     def trained_autoencoder(self, frozen_only: bool = False) -> DiffusionAutoencoder:
@@ -121,17 +127,15 @@ class Recipe:
 
     def speech2latent(self) -> None:
         a, person = self.args, self.person()
-        held_out = None
-        if a.held_out is not None:
-            other = load_person(a.held_out, self.cfg.unet.size, self.cache)
-            half = len(other.frames) // 2
-            other = Person(other.frames[:half], other.audio[: half * 640], other.pose_deg[:half],
-                           other.landmarks[:half])  # fmt: skip
-            name = f"{folder_key(a.held_out)}-{a.front_end}"
+        held_out = []
+        for folder in a.held_out:
+            whole = load_person(folder, self.cfg.unet.size, self.cache)
+            other = whole.first(HELD_OUT_FRAMES)
+            name = f"{folder_key(folder)}-{a.front_end}"
             windows = clean_windows(
                 name, other.audio, self.front_end(), self.cache, first=7, step=4
             )
-            held_out = (other, windows)
+            held_out.append(HeldOut(folder.resolve().name, other, windows))
         folder = self.run if a.front_end == "whisper" else self.run / a.front_end
         train_speech2latent(
             person, self.trained_autoencoder(frozen_only=True).encoder, self.windows(person),
@@ -147,7 +151,8 @@ class Recipe:
 
     def student(self) -> None:
         a, person = self.args, self.person()
-        held_out = load_person(a.held_out, self.cfg.unet.size, self.cache) if a.held_out else None
+        first = self.first_held_out()
+        held_out = load_person(first, self.cfg.unet.size, self.cache) if first else None
         distill(
             person, self.trained_autoencoder(), self.trained_speech(), self.windows(person)[:2],
             held_out, self.run, a.student_minutes, Distillation(), AutoencoderTraining(),

@@ -44,6 +44,15 @@ class Person:
     pose_deg: NDArray[np.float32]
     landmarks: NDArray[np.float32]
 
+    def first(self, count: int) -> Person:
+        """The first ``count`` frames."""
+        return Person(
+            self.frames[:count],
+            self.audio[: count * SAMPLES_PER_FRAME],
+            self.pose_deg[:count],
+            self.landmarks[:count],
+        )
+
     @property
     def blink(self) -> NDArray[np.float32]:
         """``[T]`` eye closure: 0 at the usual opening, 1 shut, slightly negative wide open."""

@@ -45,7 +45,7 @@ class Distillation:
     real: int = 12
     predicted: int = 6
     teacher: int = 6
-    ends: int = 600
+    ends: int = 360
     steps: int = 20
     rate: float = 2e-4
     ssim: float = 0.1

@@ -202,12 +202,16 @@ def train_autoencoder(
         test = to_images(np.asarray(other.frames[:: len(other.frames) // 48][:48])).to(device)
     auto, n_diff = stage.auto, training.diffusion
     one_step = training.batch - n_diff
+
+    def rest_encoder() -> None:
+        stage.freeze_encoder(loop.ema.shadow)
+        loop.save()
+        torch.save({"modules": loop.ema.shadow, "step": loop.step}, run / "encoder.pt")
+        loop.note(frozen=1)
+
     for fraction in loop:
         if fraction >= training.freeze and not stage.frozen:
-            stage.freeze_encoder(loop.ema.shadow)
-            loop.save()
-            torch.save({"modules": loop.ema.shadow, "step": loop.step}, run / "encoder.pt")
-            loop.note(frozen=1)
+            rest_encoder()
         learning = not bool(stage.frozen)
         picks = np.sort(rng.integers(0, len(person.frames), training.batch))
         rng.shuffle(picks)
@@ -236,4 +240,6 @@ def train_autoencoder(
             shadow.load_state_dict(loop.ema.shadow)
             with torch.autocast(device.type, torch.bfloat16):
                 loop.note(**measure(shadow.auto, test, lpips, steps=10))
+    if not stage.frozen:
+        rest_encoder()
     return loop.path

@@ -47,6 +47,15 @@ class Speech2LatentTraining:
     body: float = 0.25
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """A person's held-out speech, measured while training."""
+
+    name: str
+    person: Person
+    windows: WindowSet
+
+
 @torch.no_grad()
 def encode_all(encoder: ImageEncoder, frames: NDArray[np.uint8], batch: int = 48) -> Tensor:
     """Latents of every frame, ``[T, D]`` on the CPU."""
@@ -133,7 +142,7 @@ def train_speech2latent(
     person: Person,
     encoder: ImageEncoder,
     windows: Sequence[WindowSet],
-    held_out: tuple[Person, WindowSet] | None,
+    held_out: Sequence[HeldOut],
     run: Path,
     minutes: float,
     cfg: Speech2LatentConfig,
@@ -150,25 +159,31 @@ def train_speech2latent(
     raw_shape = mouth_shape(person)
     mean, std = raw_shape.mean(0), raw_shape.std(0) + 1e-6
     shape = torch.from_numpy((raw_shape - mean) / std).to(device)
-    probe = fit_probe(latents, shape)
+    probe = _probe(run / "probe.pt", latents, shape)
+    gain = torch.full((shape.shape[1],), 1.0 / shape.shape[1], device=device)
+    gain[-1] += 1.0  # the lip opening counts as much as all the landmarks together
     model = Speech2Latent(cfg).to(device)
     model.latent_mean.copy_(latents.mean(0))
     model.latent_scale.copy_(latents.std(0))
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), weight_decay=1e-6)
     loop = Loop("speech2latent", run, model, optimizer, minutes, training.rate)
-    torch.save({"probe": probe.state_dict(), "mean": mean, "std": std}, run / "probe.pt")
     weight = torch.full((frames,), training.body, device=device)
     weight[-training.tail :] = 1.0
     total = sum(len(w.ends) for w in windows)
     rng = np.random.default_rng(seed + loop.step)
     shadow = Speech2Latent(cfg).to(device)
-    test = None
-    if held_out is not None:
-        other, other_windows = held_out
-        test_shape = (mouth_shape(other) - mean) / std
-        test = (other, other_windows, test_shape, encode_all(encoder, other.frames))
-        read = probe(test[3].to(device))[:, 40].cpu().numpy()
-        loop.note(probe_corr=_corr(read, test_shape[:, 40]))
+    tests = []
+    for other in held_out:
+        test_shape = (mouth_shape(other.person) - mean) / std
+        tests.append((other, test_shape, encode_all(encoder, other.person.frames)))
+        read = probe(tests[-1][2].to(device))[:, -1].cpu().numpy()
+        loop.note(**{f"{other.name}_probe_corr": _corr(read, test_shape[:, -1])})
+
+    def measure() -> None:
+        shadow.load_state_dict(loop.ema.shadow)
+        for test in tests:
+            loop.note(**_measure(shadow.eval(), probe, *test, frames=frames))
+
     for _ in loop:
         model.train()
         features, index, valid = gather(windows, rng.integers(0, total, training.batch), frames)
@@ -185,9 +200,8 @@ def train_speech2latent(
         l_latent = (error * w).sum() / norm / out.shape[-1]
         steps = ((out[:, 1:] - out[:, :-1]) - (truth[:, 1:] - truth[:, :-1])) / model.latent_scale
         l_velocity = (steps**2 * w[:, 1:]).sum() / norm / out.shape[-1]
-        l_mouth = ((probe(out) - shape[index]) ** 2 * w).sum() / norm
-        l_mouth = l_mouth / shape.shape[1] + _last(probe(out), shape[index], w, norm)
-        l_pose = (((pose - given[..., :3]) / POSE_SCALE_DEG) ** 2 * w).sum() / norm
+        l_mouth = ((probe(out) - shape[index]) ** 2 * gain * w).sum() / norm
+        l_pose = (((pose - control[index][..., :3]) / POSE_SCALE_DEG) ** 2 * w).sum() / norm
         loss = l_latent + training.mouth * l_mouth + training.velocity * l_velocity
         loss = loss + training.alpha * l_pose
         optimizer.zero_grad()
@@ -198,15 +212,18 @@ def train_speech2latent(
             latent=float(l_latent.detach()), mouth=float(l_mouth.detach()),
             velocity=float(l_velocity.detach()), pose=float(l_pose.detach()),
         )  # fmt: skip
-        if test is not None and loop.step % 250 == 249:
-            shadow.load_state_dict(loop.ema.shadow)
-            loop.note(**_measure(shadow.eval(), probe, *test, frames=frames))
+        if loop.step % 250 == 249:
+            measure()
+    measure()
     return loop.path
 
 
-def _last(out: Tensor, truth: Tensor, w: Tensor, norm: Tensor) -> Tensor:
-    lips: Tensor = ((out[..., -1:] - truth[..., -1:]) ** 2 * w).sum() / norm
-    return lips
+def _probe(path: Path, latents: Tensor, shape: Tensor) -> MouthProbe:
+    if not path.exists():
+        torch.save(fit_probe(latents, shape).state_dict(), path)
+    probe = MouthProbe(latents.shape[1], shape.shape[1]).to(latents.device)
+    probe.load_state_dict(torch.load(path, map_location=latents.device, weights_only=True))
+    return probe.eval().requires_grad_(False)
 
 
 def _corr(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -217,15 +234,15 @@ def _corr(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 def _measure(
     model: Speech2Latent,
     probe: MouthProbe,
-    person: Person,
-    windows: WindowSet,
+    held_out: HeldOut,
     shape: NDArray[np.float32],
     latents: Tensor,
     frames: int,
     hop: int = 4,
     lookahead: int = 3,
 ) -> dict[str, float]:
-    control, device = control_of(person), next(probe.parameters()).device
+    windows = held_out.windows
+    control, device = control_of(held_out.person), next(probe.parameters()).device
     lips, truth, error = [], [], []
     emitted = slice(frames - lookahead - hop, frames - lookahead)
     for start in range(0, len(windows.ends), 64):
@@ -233,11 +250,12 @@ def _measure(
         features, index, _ = gather([windows], picks, frames)
         given = torch.from_numpy(control[index]).to(device)
         out = model(features.to(device), given)[0].cpu()
-        read = probe(out[:, emitted].to(device))[..., 40]
+        read = probe(out[:, emitted].to(device))[..., -1]
         lips.append(read.reshape(-1).cpu().numpy())
-        truth.append(shape[index[:, emitted], 40].reshape(-1))
+        truth.append(shape[index[:, emitted], -1].reshape(-1))
         delta = (out[:, emitted] - latents[index[:, emitted]]) / model.latent_scale.cpu()
         error.append(float((delta**2).mean()))
     a, b = np.concatenate(lips), np.concatenate(truth)
-    return {"test_lip_corr": _corr(a, b), "test_latent": float(np.mean(error)),
-            "lip_gain": float(a.std() / b.std())}  # fmt: skip
+    figures = {"lip_corr": _corr(a, b), "lip_gain": float(a.std() / b.std())}
+    figures["latent"] = float(np.mean(error))
+    return {f"{held_out.name}_{key}": value for key, value in figures.items()}

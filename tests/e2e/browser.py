@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
 
 from tests.e2e.mouth import MOUTH_BOX, MOUTH_PIXELS, Recording, recording_from
 
@@ -48,22 +48,20 @@ def chromium_path() -> str:
 
 
 @contextlib.contextmanager
-def chromium(microphone: Path, *, allow: bool = True) -> Iterator[Browser]:
+def chromium(playwright: Playwright, microphone: Path, *, allow: bool = True) -> Iterator[Browser]:
     """A browser that says yes, or no, when a page asks for the microphone."""
     path = chromium_path()
     answer = "--use-fake-ui-for-media-stream" if allow else "--deny-permission-prompts"
-    flags = [*FLAGS, answer, f"--use-file-for-fake-audio-capture={microphone}"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args=flags,
-            ignore_default_args=["--headless"],
-            timeout=START_TIMEOUT_S * 1000,
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
+    browser = playwright.chromium.launch(
+        executable_path=path,
+        args=[*FLAGS, answer, f"--use-file-for-fake-audio-capture={microphone}"],
+        ignore_default_args=["--headless"],
+        timeout=START_TIMEOUT_S * 1000,
+    )
+    try:
+        yield browser
+    finally:
+        browser.close()
 
 
 class Complaints(list[str]):
@@ -78,13 +76,24 @@ class Complaints(list[str]):
             self.append(message.text)
 
 
+def wait_for(page: Page, condition: str) -> None:
+    """Wait until a JavaScript expression is true.
+
+    Playwright's own ``wait_for_function`` needs ``eval`` in the page, which the page's content
+    security policy forbids; switching the policy off would hide what it breaks.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not page.evaluate(condition):
+        if time.monotonic() > deadline:
+            seen = page.evaluate("document.querySelector('main').innerText")
+            pytest.fail(f"the page never came to {condition}; it shows:\n{seen}")
+        page.wait_for_timeout(50)
+
+
 def go_live(page: Page, frames: int = 10) -> None:
     """Press Start and wait for pictures."""
     page.click("#start")
-    page.wait_for_function(
-        f"daetalker.state === 'live' && daetalker.framesShown > {frames}",
-        timeout=START_TIMEOUT_S * 1000,
-    )
+    wait_for(page, f"daetalker.state === 'live' && daetalker.framesShown > {frames}")
 
 
 def record(page: Page, seconds: float) -> Recording:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -15,6 +16,14 @@ FRAMES = 400
 SPEAKING = (np.arange(FRAMES) % 400) < 250
 
 
+@lru_cache(maxsize=4096)
+def picture(amount: float, yaw: float) -> Floats:
+    """Luma of the mouth's region; drawn once for each step of opening and turn."""
+    left, top, width, height = (round(share * SIZE) for share in MOUTH_BOX)
+    rgb = draw_face(amount, yaw)[top : top + height, left : left + width]
+    return np.asarray(rgb @ np.array([0.299, 0.587, 0.114]), np.float64)
+
+
 def voice() -> Floats:
     """Ten seconds of syllables, six of nothing."""
     rng = np.random.default_rng(5)
@@ -25,20 +34,20 @@ def voice() -> Floats:
 
 def pictures(open_: Floats) -> NDArray[np.uint8]:
     """The mouth's region of a swaying drawn face, with a little noise as a codec leaves."""
-    left, top, width, height = (round(share * SIZE) for share in MOUTH_BOX)
     rng = np.random.default_rng(6)
     frames = []
     for index, amount in enumerate(open_):
         yaw = 1.5 * np.sin(index / 20)
-        rgb = draw_face(float(amount), float(yaw))[top : top + height, left : left + width]
-        luma = rgb @ np.array([0.299, 0.587, 0.114]) + rng.normal(0, 1.0, rgb.shape[:2])
-        frames.append(np.clip(luma, 0, 255).astype(np.uint8))
+        luma = picture(round(float(amount) * 32) / 32, round(float(yaw) * 4) / 4)
+        frames.append(np.clip(luma + rng.normal(0, 1.0, luma.shape), 0, 255).astype(np.uint8))
     return np.stack(frames)
 
 
 def recording(open_: Floats) -> Recording:
     index = np.arange(FRAMES)
-    return Recording(index * 40.0, index.astype(np.int64), voice(), pictures(open_))
+    return Recording(
+        (index * 40).astype(np.float64), index.astype(np.int64), voice(), pictures(open_)
+    )
 
 
 def test_the_measure_grows_with_the_opening() -> None:
@@ -80,6 +89,9 @@ def test_too_little_to_judge_is_said() -> None:
     whole = recording(5 * voice())
     short = Recording(*(rows[:100] for rows in vars(whole).values()))
     assert faults(analyse(short)) == ["There was too little voice or too little silence to judge."]
+    slow = Recording(*(rows[::5] for rows in vars(whole).values()))
+    slow = replace(slow, presented=np.arange(len(slow.presented)))
+    assert faults(analyse(slow))[0].startswith("5.0 frames a second are too few")
     with pytest.raises(ValueError, match="no voice"):
         analyse(replace(whole, voice=np.zeros(FRAMES)))
     with pytest.raises(ValueError, match="frames"):

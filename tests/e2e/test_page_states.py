@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.e2e import browser as b
+from tests.e2e.mouth import analyse, faults
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -33,8 +34,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(silence: Path) -> Iterator[Browser]:
-    with b.chromium(silence) as browser:
+def browser(playwright: Playwright, silence: Path) -> Iterator[Browser]:
+    with b.chromium(playwright, silence) as browser:
         yield browser
 
 
@@ -80,7 +81,7 @@ def test_everything_can_be_done_by_keyboard(page: Page, url: str) -> None:
             break
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.wait_for_function("daetalker.state === 'live'")
+    b.wait_for(page, "daetalker.state === 'live'")
     page.focus("#pad-handle")
     for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
         page.keyboard.press(key)
@@ -96,7 +97,7 @@ def test_everything_can_be_done_by_keyboard(page: Page, url: str) -> None:
 
 def test_dragging_on_the_pad_turns_the_head_and_a_double_click_straightens_it(page: Page) -> None:
     page.click("#start")
-    page.wait_for_function("daetalker.state === 'live'")
+    b.wait_for(page, "daetalker.state === 'live'")
     page.locator("#pad").scroll_into_view_if_needed()
     box = page.locator("#pad").bounding_box()
     assert box is not None
@@ -106,8 +107,8 @@ def test_dragging_on_the_pad_turns_the_head_and_a_double_click_straightens_it(pa
     page.mouse.up()
     handle = page.locator("#pad-handle")
     expect(handle).to_have_attribute("aria-valuenow", "15")
-    page.wait_for_function(
-        "Number(document.querySelector('#pad-actual').style.getPropertyValue('--x')) > 0.7"
+    b.wait_for(
+        page, "Number(document.querySelector('#pad-actual').style.getPropertyValue('--x')) > 0.7"
     )
     page.mouse.dblclick(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.2)
     expect(handle).to_have_attribute("aria-valuetext", "straight ahead")
@@ -115,18 +116,18 @@ def test_dragging_on_the_pad_turns_the_head_and_a_double_click_straightens_it(pa
 
 def test_a_lost_connection_counts_down_and_comes_back_with_the_pose(page: Page, url: str) -> None:
     page.click("#start")
-    page.wait_for_function("daetalker.state === 'live'")
+    b.wait_for(page, "daetalker.state === 'live'")
     page.click("button[data-preset=right]")
     mock(url, "refuse")
     mock(url, "drop")
     expect(page.locator("#notice-title")).to_have_text("The server does not answer")
     expect(page.locator("#notice-countdown")).to_contain_text("Trying again")
     mock(url, "ok")
-    page.wait_for_function("daetalker.state === 'live'")
+    b.wait_for(page, "daetalker.state === 'live'")
     expect(page.locator("#notice")).to_be_hidden()
     expect(page.locator("button[data-preset=right]")).to_have_attribute("aria-pressed", "true")
-    page.wait_for_function(
-        "Number(document.querySelector('#pad-actual').style.getPropertyValue('--x')) > 0.7"
+    b.wait_for(
+        page, "Number(document.querySelector('#pad-actual').style.getPropertyValue('--x')) > 0.7"
     )
 
 
@@ -149,13 +150,13 @@ def test_the_servers_failures_have_clear_words(
     assert page.locator("#notice-countdown").is_visible() is counts_down
     if counts_down:
         page.click("#notice-stop")
-        page.wait_for_function("daetalker.state === 'idle'")
+        b.wait_for(page, "daetalker.state === 'idle'")
         assert page.evaluate("document.activeElement.id") == "start"
 
 
-def test_a_denied_microphone_is_explained(silence: Path, url: str) -> None:
+def test_a_denied_microphone_is_explained(playwright: Playwright, silence: Path, url: str) -> None:
     mock(url, "ok")
-    with b.chromium(silence, allow=False) as browser:
+    with b.chromium(playwright, silence, allow=False) as browser:
         page = browser.new_page()
         page.goto(url)
         page.click("#start")
@@ -206,14 +207,12 @@ def test_what_this_machine_lacks_is_said(
     ],
 )
 def test_the_end_to_end_judge_finds_faults_through_a_real_browser(
-    url: str, tmp_path: Path, mouth: str, fault: list[str]
+    playwright: Playwright, url: str, tmp_path: Path, mouth: str, fault: list[str]
 ) -> None:
-    from tests.e2e.mouth import analyse, faults
-
     microphone = b.write_microphone(tmp_path / "microphone.wav")
     mock(url, "ok")
     mock(url, mouth)
-    with b.chromium(microphone) as browser:
+    with b.chromium(playwright, microphone) as browser:
         page = browser.new_page()
         page.goto(url)
         b.go_live(page)

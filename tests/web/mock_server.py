@@ -199,12 +199,12 @@ class DelayedVoice(AudioStreamTrack):
         super().__init__()
         self._conversation = conversation
         self._chunk = 0
-        self._start: float | None = None
+        self._began: float | None = None
 
     async def recv(self) -> av.AudioFrame:
         loop = asyncio.get_running_loop()
-        self._start = loop.time() if self._start is None else self._start
-        await asyncio.sleep(max(0.0, self._start + self._chunk / CHUNKS_PER_S - loop.time()))
+        self._began = loop.time() if self._began is None else self._began
+        await asyncio.sleep(max(0.0, self._began + self._chunk / CHUNKS_PER_S - loop.time()))
         heard = self._conversation.heard
         pcm = heard.popleft() if len(heard) > DELAY_CHUNKS else bytes(1920)
         samples = np.frombuffer(pcm.ljust(1920, b"\0")[:1920], np.int16)
