@@ -77,8 +77,8 @@ class Composer:
         self._windower = Windower(profile, manifest.window_frames)
         self._gate = VoiceGate(profile.lookahead_frames)
         self._director = Director(manifest.pose_range_deg, profile, manifest.window_frames)
-        self._spoken_seams = Smoother(profile)
-        self._silent_seams = Smoother(profile)
+        self._spoken_seams = Smoother(profile, eager=True)
+        self._silent_seams = Smoother(profile, eager=True)
         self._weights = np.zeros(0, np.float32)
         self._steering = np.zeros((manifest.window_frames, 4), np.float32)
         self.next_frame = 0

@@ -15,6 +15,10 @@ __all__ = ["Intake"]
 
 _DRY_SAMPLES = VOICE_RATE // 10
 _SURPLUS_SAMPLES = VOICE_RATE // 5
+# What a burst after a hiccup leaves ahead of time is won back in the pauses of the speech; half a
+# frame more than a packet's own length is normal.
+_EAGER_SAMPLES = VOICE_RATE // 25
+_QUIET_LEVEL = 160
 _JUMP_SAMPLES = VOICE_RATE
 
 
@@ -24,7 +28,8 @@ class Intake:
     Attributes:
         heard: samples let through so far, silence put in included.
         gaps: times the voice ran dry or lost samples, each filled with silence.
-        surplus_samples: samples dropped because they came more than 200 ms ahead of time.
+        surplus_samples: samples dropped because they came more than 200 ms ahead of time, or quiet
+            ones (peak under -46 dBFS) more than 40 ms ahead, so that delay does not pile up.
     """
 
     def __init__(self) -> None:
@@ -52,11 +57,12 @@ class Intake:
             line = self._place(pcm, pts)
         self._dry = False
         # Whole packets go rather than their ends: one clean cut, and room for a while.
-        limit = int(elapsed_s * VOICE_RATE) + _SURPLUS_SAMPLES
+        now = int(elapsed_s * VOICE_RATE)
         kept: list[NDArray[np.int16]] = []
         for start in range(0, line.size, CHUNK_SAMPLES):
             piece = line[start : start + CHUNK_SAMPLES]
-            if self.heard + piece.size > limit:
+            ahead = self.heard + piece.size - now
+            if ahead > _SURPLUS_SAMPLES or (ahead > _EAGER_SAMPLES and _is_quiet(piece)):
                 self.surplus_samples += piece.size
                 if self._anchor is not None:
                     self._anchor += piece.size
@@ -92,3 +98,7 @@ class Intake:
             self.gaps += 1
             return np.concatenate([np.zeros(lost, np.int16), pcm])
         return pcm[-lost:] if lost else pcm
+
+
+def _is_quiet(piece: NDArray[np.int16]) -> bool:
+    return int(np.abs(piece.astype(np.int32)).max(initial=0)) < _QUIET_LEVEL

@@ -52,8 +52,9 @@ export class PosePad {
     const { presets, natural, roll } = this.#elements;
     this.#range = avatar.pose_range;
     this.#target = clampPose(this.#target, this.#range);
-    roll.min = String(this.#range.roll[0]);
-    roll.max = String(this.#range.roll[1]);
+    // Whole degrees: the slider counts its steps from its end, and must be able to stand at 0.
+    roll.min = String(Math.ceil(this.#range.roll[0]));
+    roll.max = String(Math.floor(this.#range.roll[1]));
     const buttons = avatar.presets.map((preset) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -148,8 +149,8 @@ export class PosePad {
     const { handle, roll, rollValue, presets, natural } = this.#elements;
     const { wish } = this;
     this.#place(handle, this.#target);
-    handle.setAttribute("aria-valuemin", String(this.#range.yaw[0]));
-    handle.setAttribute("aria-valuemax", String(this.#range.yaw[1]));
+    handle.setAttribute("aria-valuemin", this.#range.yaw[0].toFixed(0));
+    handle.setAttribute("aria-valuemax", this.#range.yaw[1].toFixed(0));
     handle.setAttribute("aria-valuenow", this.#target.yaw.toFixed(0));
     handle.setAttribute("aria-valuetext", poseText(this.#target));
     roll.valueAsNumber = this.#target.roll;

@@ -47,6 +47,8 @@ from daetalker.models.training.train_speech2latent import (
 )
 
 HELD_OUT_FRAMES = 2250
+# The student learns last what the eye looks at first.
+STUDENT_IMAGE = AutoencoderTraining(mouth=24.0, eyes=8.0, lpips=0.4, crop=96, near=0.85)
 STAGES = ("autoencoder", "speech2latent", "student", "export")
 
 
@@ -155,8 +157,7 @@ class Recipe:
         held_out = load_person(first, self.cfg.unet.size, self.cache) if first else None
         distill(
             person, self.trained_autoencoder(), self.trained_speech(), self.windows(person)[:2],
-            held_out, self.run, a.student_minutes, Distillation(), AutoencoderTraining(),
-            Lpips(a.lpips),
+            held_out, self.run, a.student_minutes, Distillation(), STUDENT_IMAGE, Lpips(a.lpips),
         )  # fmt: skip
 
     def export(self) -> None:

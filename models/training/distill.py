@@ -43,11 +43,11 @@ class Distillation:
     """
 
     real: int = 12
-    predicted: int = 6
-    teacher: int = 6
+    predicted: int = 8
+    teacher: int = 4
     ends: int = 360
     steps: int = 20
-    rate: float = 2e-4
+    rate: float = 4e-4
     ssim: float = 0.1
     latent_noise: float = 0.03
 

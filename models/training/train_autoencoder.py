@@ -33,7 +33,9 @@ class AutoencoderTraining:
         rate: peak learning rate of Adam.
         latent_noise: standard deviation of the noise added to c (unit variance) while training.
         mouth, eyes: extra weight of those regions in the pixel loss.
-        lpips: weight of the perceptual loss on a 128x128 crop.
+        lpips: weight of the perceptual loss on one crop a frame.
+        crop: side of that crop in pixels.
+        near: share of the crops that lie around the mouth; the rest lie anywhere.
         readout: weight of the linear read-out of pose and landmarks from c.
         freeze: share of the time after which the encoder rests at its averaged weights, so that
             speech2latent can be trained while the decoder goes on.
@@ -46,6 +48,8 @@ class AutoencoderTraining:
     mouth: float = 8.0
     eyes: float = 5.0
     lpips: float = 0.25
+    crop: int = 128
+    near: float = 2 / 3
     readout: float = 0.2
     freeze: float = 0.45
 
@@ -93,15 +97,15 @@ def region_weights(
 
 
 def crop_starts(
-    landmarks: NDArray[np.float32], size: int, crop: int, rng: np.random.Generator
+    landmarks: NDArray[np.float32], size: int, crop: int, near: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Corners ``[B, 2]`` (y, x) of square crops: two thirds around the mouth, the rest anywhere."""
+    """Corners ``[B, 2]`` (y, x) of square crops, a share ``near`` of them around the mouth."""
     limit = size - crop
     anywhere = rng.integers(0, limit + 1, (len(landmarks), 2))
     mouth = landmarks[:, MOUTH].mean(1)[:, ::-1] - crop / 2
     mouth = mouth + rng.normal(0, crop / 8, mouth.shape)
-    near = np.clip(mouth.round(), 0, limit).astype(np.int64)
-    return np.where(rng.random((len(landmarks), 1)) < 2 / 3, near, anywhere)
+    around = np.clip(mouth.round(), 0, limit).astype(np.int64)
+    return np.where(rng.random((len(landmarks), 1)) < near, around, anywhere)
 
 
 def cut(images: Tensor, starts: NDArray[np.int64], crop: int) -> Tensor:
@@ -141,8 +145,8 @@ class ImageLoss:
         norm = weights.mean() * 3 * delta[:, 0].numel()
         pixel = ((delta.abs() + 2.0 * delta * delta) * weights).sum() / norm
         loss = pixel
-        crop = min(128, self.size)
-        starts = crop_starts(landmarks[:perceptual], self.size, crop, rng)
+        crop = min(self.cfg.crop, self.size)
+        starts = crop_starts(landmarks[:perceptual], self.size, crop, self.cfg.near, rng)
         a = cut(out[:perceptual], starts, crop)
         b = cut(truth[:perceptual], starts, crop)
         loss = loss + self.cfg.lpips * self.lpips(a, b).mean()

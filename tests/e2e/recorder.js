@@ -18,9 +18,7 @@ async ({ box, pixels, seconds }) => {
   await context.resume();
   const analyser = context.createAnalyser();
   const samples = new Float32Array((analyser.fftSize = 2048));
-  context
-    .createMediaStreamSource(/** @type {MediaStream} */ (video.srcObject))
-    .connect(analyser);
+  context.createMediaStreamSource(/** @type {MediaStream} */ (video.srcObject)).connect(analyser);
 
   /** @type {{time_ms: number[], presented: number[], voice: number[], mouth: string}} */
   const rows = { time_ms: [], presented: [], voice: [], mouth: "" };
@@ -49,7 +47,8 @@ async ({ box, pixels, seconds }) => {
       const { data } = paper.getImageData(0, 0, width, height);
       let mouth = "";
       for (let i = 0; i < data.length; i += 4) {
-        const luma = 0.299 * (data[i] ?? 0) + 0.587 * (data[i + 1] ?? 0) + 0.114 * (data[i + 2] ?? 0);
+        const luma =
+          0.299 * (data[i] ?? 0) + 0.587 * (data[i + 1] ?? 0) + 0.114 * (data[i + 2] ?? 0);
         mouth += Math.round(luma).toString(16).padStart(2, "0");
       }
       mouths.push(mouth);

@@ -13,7 +13,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.e2e import browser as b
-from tests.e2e.mouth import analyse, faults
+from tests.e2e.mouth import MIN_FPS_TO_JUDGE, analyse, faults
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -217,5 +217,6 @@ def test_the_end_to_end_judge_finds_faults_through_a_real_browser(
         page.goto(url)
         b.go_live(page)
         figures = analyse(b.record(page, 16.0))
-    print(figures)
+    if figures.fps < MIN_FPS_TO_JUDGE:
+        pytest.skip(f"this machine shows {figures.fps:.1f} frames a second now: too busy to judge")
     assert faults(figures) == fault, figures

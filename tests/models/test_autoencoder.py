@@ -1,10 +1,14 @@
 """The embedded autoencoder, its student and their export."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 ort = pytest.importorskip("onnxruntime")
+
+from torch import Tensor  # noqa: E402
 
 from daetalker.models.autoencoder import (  # noqa: E402
     AutoencoderConfig,
@@ -15,7 +19,7 @@ from daetalker.models.ddim_numpy import ddim_sample as ddim_numpy  # noqa: E402
 from daetalker.models.diffusion import ddim_sample, linear_schedule  # noqa: E402
 from daetalker.models.encoder import ImageEncoder  # noqa: E402
 from daetalker.models.student import FrameDecoder, Student  # noqa: E402
-from daetalker.models.training.export import export_onnx  # noqa: E402
+from daetalker.models.training.export import Storage, export_onnx  # noqa: E402
 from daetalker.models.unet import UNetConfig  # noqa: E402
 
 SMALL = AutoencoderConfig(
@@ -25,7 +29,7 @@ SMALL = AutoencoderConfig(
 
 
 @pytest.fixture
-def auto():
+def auto() -> DiffusionAutoencoder:
     torch.manual_seed(0)
     model = DiffusionAutoencoder(SMALL).eval()
     for parameter in model.parameters():  # zero-started layers would hide mistakes
@@ -34,7 +38,7 @@ def auto():
     return model
 
 
-def test_shapes_and_the_scale_of_the_latent(auto):
+def test_shapes_and_the_scale_of_the_latent(auto: DiffusionAutoencoder) -> None:
     image = torch.rand(3, 3, 128, 128) * 2 - 1
     c = auto.encoder(image)
     assert c.shape == (3, 32)
@@ -43,12 +47,12 @@ def test_shapes_and_the_scale_of_the_latent(auto):
     assert auto.decode(c, steps=3).shape == image.shape
 
 
-def test_shared_noise_is_fixed_by_its_seed():
+def test_shared_noise_is_fixed_by_its_seed() -> None:
     assert torch.equal(shared_noise(1, 8), shared_noise(1, 8))
     assert not torch.equal(shared_noise(1, 8), shared_noise(2, 8))
 
 
-def test_every_frame_starts_from_the_same_noise(auto):
+def test_every_frame_starts_from_the_same_noise(auto: DiffusionAutoencoder) -> None:
     """Equal latents give equal frames, a small change of c a small change of the frame (eq. 7)."""
     c = torch.randn(1, 32)
     a, b = auto.decode(c, 4), auto.decode(c, 4)
@@ -58,25 +62,27 @@ def test_every_frame_starts_from_the_same_noise(auto):
     assert 0 < (near - a).abs().mean() < 0.05 * (far - a).abs().mean()
 
 
-def test_x_T_may_be_given_once_for_a_batch(auto):
+def test_x_T_may_be_given_once_for_a_batch(auto: DiffusionAutoencoder) -> None:
     c = torch.randn(4, 32)
     t = torch.full((4,), 999)
     whole = auto.decoder(auto.x_T.expand(4, -1, -1, -1), t, c)
     assert torch.allclose(auto.first_step(c), whole, atol=1e-5)
 
 
-def test_the_folded_student_is_the_first_step(auto):
+def test_the_folded_student_is_the_first_step(auto: DiffusionAutoencoder) -> None:
     c = torch.randn(2, 32)
     assert torch.allclose(Student.fold(auto)(c), auto.first_step(c), atol=1e-6)
 
 
-def test_the_encoder_needs_whole_cells():
+def test_the_encoder_needs_whole_cells() -> None:
     with pytest.raises(ValueError, match="multiple of 128"):
         ImageEncoder(size=200)
 
 
 @pytest.mark.parametrize(("storage", "levels"), [("float32", 1), ("float16", 2), ("int8", 40)])
-def test_exported_frames_match(auto, tmp_path, storage, levels):
+def test_exported_frames_match(
+    auto: DiffusionAutoencoder, tmp_path: Path, storage: Storage, levels: int
+) -> None:
     frames = FrameDecoder(Student.fold(auto)).eval()
     c = torch.randn(2, 32)
     path = tmp_path / "student.onnx"
@@ -86,7 +92,7 @@ def test_exported_frames_match(auto, tmp_path, storage, levels):
     assert np.abs(out.astype(int) - frames(c).numpy().astype(int)).max() <= levels
 
 
-def test_int8_storage_is_a_quarter_of_the_size(tmp_path):
+def test_int8_storage_is_a_quarter_of_the_size(tmp_path: Path) -> None:
     image = {"image": torch.zeros(1, 3, 128, 128)}
     for storage in ("float32", "int8"):
         export_onnx(ImageEncoder(128), image, ["latent"], tmp_path / f"{storage}.onnx", storage)
@@ -94,7 +100,7 @@ def test_int8_storage_is_a_quarter_of_the_size(tmp_path):
     assert sizes[0] < 0.26 * sizes[1]
 
 
-def test_a_smaller_size_is_the_mean_of_cells(auto):
+def test_a_smaller_size_is_the_mean_of_cells(auto: DiffusionAutoencoder) -> None:
     student = Student.fold(auto)
     c = torch.randn(1, 32)
     small = FrameDecoder(student, size=64)(c)
@@ -104,13 +110,14 @@ def test_a_smaller_size_is_the_mean_of_cells(auto):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
-def test_ddim_on_arrays_equals_ddim_on_tensors(steps):
+def test_ddim_on_arrays_equals_ddim_on_tensors(steps: int) -> None:
     weight = torch.randn(3, 3) * 0.3
     x_T = torch.randn(1, 3, 8, 8)
 
-    def denoise(x, t):
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
         mixed = torch.einsum("ij,bjhw->bihw", weight, x)
-        return (mixed + t.view(-1, 1, 1, 1) / 1000).clamp(-1, 1)
+        image: Tensor = (mixed + t.view(-1, 1, 1, 1) / 1000).clamp(-1, 1)
+        return image
 
     expected = ddim_sample(linear_schedule(), denoise, x_T, steps)
     out = ddim_numpy(
@@ -119,6 +126,6 @@ def test_ddim_on_arrays_equals_ddim_on_tensors(steps):
     np.testing.assert_allclose(out, expected.numpy(), atol=2e-4)
 
 
-def test_ddim_refuses_a_bad_number_of_steps():
+def test_ddim_refuses_a_bad_number_of_steps() -> None:
     with pytest.raises(ValueError, match="between 1 and 1000"):
         ddim_numpy(lambda x, t: x, np.zeros((1, 3, 4, 4), np.float32), 0)

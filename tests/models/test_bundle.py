@@ -1,26 +1,31 @@
 """Loading bundles: what is verified, and what a damaged one says."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from daetalker.models.bundle import BundleError, find_avatar, list_avatars, load_bundle
 from tests.tiny import make_tiny_bundle
 
+Change = Callable[[dict[str, Any]], object]
+
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     return make_tiny_bundle(tmp_path / "tiny")
 
 
-def edit(folder, change):
+def edit(folder: Path, change: Change) -> None:
     path = folder / "manifest.json"
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document))
 
 
-def test_a_good_bundle_loads(folder):
+def test_a_good_bundle_loads(folder: Path) -> None:
     bundle = load_bundle(folder)
     assert bundle.noise().shape == (1, 3, bundle.manifest.size, bundle.manifest.size)
     assert bundle.network("student").is_file()
@@ -28,7 +33,7 @@ def test_a_good_bundle_loads(folder):
     assert bundle.preset(name).name == name
 
 
-def test_one_flipped_bit_is_noticed(folder):
+def test_one_flipped_bit_is_noticed(folder: Path) -> None:
     file = folder / "student.onnx"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -37,7 +42,7 @@ def test_one_flipped_bit_is_noticed(folder):
         load_bundle(folder)
 
 
-def test_a_missing_file_is_named(folder):
+def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / "speech.onnx").unlink()
     with pytest.raises(BundleError, match=r"speech\.onnx is missing"):
         load_bundle(folder)
@@ -57,13 +62,13 @@ def test_a_missing_file_is_named(folder):
         (lambda d: d["pose_range_deg"].pop("yaw"), "pose_range_deg"),
     ],
 )
-def test_bad_manifests_name_the_field(folder, change, words):
+def test_bad_manifests_name_the_field(folder: Path, change: Change, words: str) -> None:
     edit(folder, change)
     with pytest.raises(BundleError, match=words):
         load_bundle(folder)
 
 
-def test_not_json_and_not_a_bundle(folder, tmp_path):
+def test_not_json_and_not_a_bundle(folder: Path, tmp_path: Path) -> None:
     (folder / "manifest.json").write_text("{")
     with pytest.raises(BundleError, match="not readable JSON"):
         load_bundle(folder)
@@ -71,14 +76,14 @@ def test_not_json_and_not_a_bundle(folder, tmp_path):
         load_bundle(tmp_path)
 
 
-def test_unknown_names_list_what_there_is(folder):
+def test_unknown_names_list_what_there_is(folder: Path) -> None:
     with pytest.raises(BundleError, match=r"embedded are:.*mira"):
         find_avatar("nobody")
     with pytest.raises(BundleError, match="unknown preset 'wink'"):
         load_bundle(folder).preset("wink")
 
 
-def test_the_embedded_avatar_is_whole_and_small():
+def test_the_embedded_avatar_is_whole_and_small() -> None:
     assert [p.name for p in list_avatars()] == ["mira"]
     bundle = load_bundle(find_avatar("mira"))
     size = sum(p.stat().st_size for p in bundle.path.iterdir())

@@ -1,14 +1,18 @@
 """Training: windows, losses' weights, the resumable loop, and all stages on a tiny person."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 pytest.importorskip("safetensors")
+
+from torch import Tensor  # noqa: E402
 
 from daetalker.models.autoencoder import AutoencoderConfig  # noqa: E402
 from daetalker.models.bundle import load_bundle  # noqa: E402
@@ -20,12 +24,14 @@ from daetalker.models.training.data import (  # noqa: E402
     load_person,
     read_audio,
 )
+from daetalker.models.training.distill import Distillation  # noqa: E402
 from daetalker.models.training.features import (  # noqa: E402
     WindowSet,
     augmented_windows,
     clean_windows,
     cut_window,
     pink_noise,
+    quiet_windows,
 )
 from daetalker.models.training.loop import Ema, Loop  # noqa: E402
 from daetalker.models.training.train_autoencoder import crop_starts, region_weights  # noqa: E402
@@ -35,9 +41,9 @@ from daetalker.models.unet import UNetConfig  # noqa: E402
 WEIGHTS = Path(__file__).resolve().parents[3] / "shared/weights"
 
 
-def face(opening_px=6.0, lids_px=5.0, size=256):
+def face(opening_px: float = 6.0, lids_px: float = 5.0, size: int = 256) -> NDArray[np.float32]:
     """68 landmarks of a plausible frontal face."""
-    points = np.zeros((68, 2), np.float32)
+    points: NDArray[np.float32] = np.zeros((68, 2), np.float32)
     points[27], points[33] = (128, 95), (128, 135)
     for first, x in ((36, 105), (42, 150)):
         points[first : first + 6, 0] = x + np.array([-9, -3, 3, 9, 3, -3])
@@ -50,7 +56,7 @@ def face(opening_px=6.0, lids_px=5.0, size=256):
     return points * (size / 256)
 
 
-def write_person(folder, seconds=3, size=128):
+def write_person(folder: Path, seconds: int = 3, size: int = 128) -> Path:
     """A training folder: a grey square whose 'mouth' opens with the loudness of a tone."""
     folder.mkdir(parents=True)
     frames = seconds * 25
@@ -71,11 +77,11 @@ def write_person(folder, seconds=3, size=128):
     loud = np.repeat(opening / 8, 640)
     sound = (loud * 8000 * np.sin(np.arange(frames * 640) / 9)).astype(np.int16)
     with av.open(str(folder / "audio.wav"), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        voice = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
         frame = av.AudioFrame.from_ndarray(sound[None], format="s16", layout="mono")
         frame.sample_rate = 16_000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        container.mux(voice.encode(frame))
+        container.mux(voice.encode(None))
     np.savez(
         folder / "truth.npz",
         pose_deg=rng.normal(0, 5, (frames, 3)).astype(np.float32),
@@ -84,7 +90,7 @@ def write_person(folder, seconds=3, size=128):
     return folder
 
 
-def test_eye_closure_and_lip_opening():
+def test_eye_closure_and_lip_opening() -> None:
     points = np.stack([face(lids_px=5)] * 9 + [face(lids_px=0.0), face(lids_px=2.5)])
     np.testing.assert_allclose(eye_closure(points)[[0, 9, 10]], [0, 1, 0.5], atol=1e-5)
     openings = lip_opening(np.stack([face(0), face(4), face(8)]))
@@ -93,17 +99,17 @@ def test_eye_closure_and_lip_opening():
     np.testing.assert_allclose(doubled, [0.1], atol=1e-6)
 
 
-def test_regions_weigh_more_and_crops_stay_inside():
+def test_regions_weigh_more_and_crops_stay_inside() -> None:
     points = np.stack([face()])
     weights = region_weights(points, 256, mouth=8.0, eyes=5.0)
     assert weights.shape == (1, 1, 64, 64)
     assert weights[0, 0, 40, 32] > 8 and weights[0, 0, 25, 26] > 5
     assert weights[0, 0, 2, 2] == pytest.approx(1.0, abs=1e-3)
-    starts = crop_starts(np.repeat(points, 200, 0), 256, 128, np.random.default_rng(0))
+    starts = crop_starts(np.repeat(points, 200, 0), 256, 128, 0.5, np.random.default_rng(0))
     assert starts.min() >= 0 and starts.max() <= 128
 
 
-def test_windows_are_cut_as_the_stream_cuts_them():
+def test_windows_are_cut_as_the_stream_cuts_them() -> None:
     audio = np.arange(640 * 30, dtype=np.float32)
     window = cut_window(audio, end=10, frames=25)
     assert window.shape == (25 * 640,)
@@ -116,12 +122,13 @@ class CountingFrontEnd:
 
     width = 1
 
-    def __call__(self, windows):
+    def __call__(self, windows: NDArray[np.float32]) -> Tensor:
         means = np.abs(windows).reshape(len(windows), -1, 320).mean(-1, keepdims=True)
-        return torch.from_numpy(means.astype(np.float32))
+        features: Tensor = torch.from_numpy(means.astype(np.float32))
+        return features
 
 
-def test_augmented_windows_start_in_silence_where_their_history_ends(tmp_path):
+def test_augmented_windows_start_in_silence_where_their_history_ends(tmp_path: Path) -> None:
     audio = np.random.default_rng(0).standard_normal(640 * 400).astype(np.float32) * 0.1
     made = augmented_windows("x", audio, CountingFrontEnd(), tmp_path, count=40)
     short = np.flatnonzero(made.history < 50)
@@ -132,7 +139,7 @@ def test_augmented_windows_start_in_silence_where_their_history_ends(tmp_path):
         assert silent.mean() < 0.4 * made.features[i, 100 - spoken :, 0].astype(float).mean()
 
 
-def test_gather_masks_what_lies_before_the_recording(tmp_path):
+def test_gather_masks_what_lies_before_the_recording(tmp_path: Path) -> None:
     audio = np.ones(640 * 80, np.float32)
     clean = clean_windows("c", audio, CountingFrontEnd(), tmp_path, step=1)
     held = WindowSet(clean.features[:1], clean.ends[:1], clean.history[:1], hold=np.array([33]))
@@ -142,12 +149,12 @@ def test_gather_masks_what_lies_before_the_recording(tmp_path):
     assert valid[1].all() and (index[1] == 33).all()
 
 
-def test_pink_noise_falls_with_frequency():
+def test_pink_noise_falls_with_frequency() -> None:
     power = np.abs(np.fft.rfft(pink_noise(16_000, np.random.default_rng(0)))) ** 2
     assert 5 < power[100:200].mean() / power[1000:2000].mean() < 20
 
 
-def test_ema_follows_and_warms_up():
+def test_ema_follows_and_warms_up() -> None:
     layer = torch.nn.Linear(1, 1, bias=False)
     layer.weight.data.fill_(0.0)
     ema = Ema(layer, decay=0.9)
@@ -159,7 +166,7 @@ def test_ema_follows_and_warms_up():
     assert ema.shadow["weight"].item() == pytest.approx(1.0, abs=1e-3)
 
 
-def train(run, minutes, stop_after=None):
+def train(run: Path, minutes: float, stop_after: int | None = None) -> Loop:
     """A loop over a one-parameter model; returns it."""
     torch.manual_seed(0)
     layer = torch.nn.Linear(1, 1)
@@ -176,9 +183,9 @@ def train(run, minutes, stop_after=None):
     return loop
 
 
-def test_a_loop_resumes_where_it_was_saved(tmp_path):
+def test_a_loop_resumes_where_it_was_saved(tmp_path: Path) -> None:
     first = train(tmp_path, minutes=1, stop_after=30)
-    weight = first.modules.weight.item()
+    weight = first.modules.get_parameter("weight").item()
     layer = torch.nn.Linear(1, 1)
     again = Loop("line", tmp_path, layer, torch.optim.Adam(layer.parameters()), 1, rate=0.01)
     assert again.step == first.step == 29
@@ -188,7 +195,7 @@ def test_a_loop_resumes_where_it_was_saved(tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_finished_loop_does_nothing_more(tmp_path):
+def test_a_finished_loop_does_nothing_more(tmp_path: Path) -> None:
     train(tmp_path, minutes=0.003)
     steps = train(tmp_path, minutes=0.003)
     assert steps.spent_s >= 0.003 * 60
@@ -196,7 +203,7 @@ def test_a_finished_loop_does_nothing_more(tmp_path):
     assert train(tmp_path, minutes=0.003).step == before
 
 
-def test_bad_folders_are_named(tmp_path):
+def test_bad_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"video\.mp4 is missing"):
         load_person(tmp_path, 128, tmp_path / "cache")
     (tmp_path / "noise.wav").write_bytes(b"this is not audio at all")
@@ -204,7 +211,7 @@ def test_bad_folders_are_named(tmp_path):
         read_audio(tmp_path / "noise.wav")
 
 
-def test_a_users_mistake_is_one_line(tmp_path, capsys):
+def test_a_users_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = [str(tmp_path), "-o", str(tmp_path / "run"), "--whisper", "x", "--lpips", "y"]
     assert cli.main(argv) == 2
     message = capsys.readouterr().err
@@ -213,7 +220,9 @@ def test_a_users_mistake_is_one_line(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not WEIGHTS.is_dir(), reason="needs ../shared/weights (Whisper, LPIPS)")
-def test_all_stages_make_a_bundle_that_loads(tmp_path, monkeypatch):
+def test_all_stages_make_a_bundle_that_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = AutoencoderConfig(
         UNetConfig(size=128, patch=8, widths=(8, 16), up_blocks=(1, 1), embedding=16),
         encoder_widths=(8, 8, 8, 8),
@@ -236,11 +245,9 @@ def test_all_stages_make_a_bundle_that_loads(tmp_path, monkeypatch):
         "--autoencoder-minutes", "0.05", "--speech-minutes", "0.05", "--student-minutes", "0.03",
         "--text", str(text),
     ]  # fmt: skip
-    monkeypatch.setattr(cli, "augmented_windows", lambda *a: augmented_windows(*a, count=8))
-    quiet = cli.quiet_windows
-    monkeypatch.setattr(cli, "quiet_windows", lambda *a: quiet(*a, count=8))
-    distillation = cli.Distillation
-    monkeypatch.setattr(cli, "Distillation", lambda: distillation(ends=12, steps=2))
+    monkeypatch.setattr(cli, "augmented_windows", partial(augmented_windows, count=8))
+    monkeypatch.setattr(cli, "quiet_windows", partial(quiet_windows, count=8))
+    monkeypatch.setattr(cli, "Distillation", partial(Distillation, ends=12, steps=2))
     assert cli.main(argv) == 0
     bundle = load_bundle(tmp_path / "run/bundle")
     assert bundle.manifest.name == "box" and bundle.manifest.size == 128

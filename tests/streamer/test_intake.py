@@ -39,7 +39,7 @@ def test_voice_up_to_100_ms_late_is_waited_for() -> None:
 
 def test_surplus_beyond_200_ms_is_dropped_and_counted() -> None:
     intake = Intake()
-    passed = intake.accept(chunk(1, 48_000), None, 0.0)
+    passed = intake.accept(chunk(1000, 48_000), None, 0.0)
     assert passed.size == 9_600
     assert intake.surplus_samples == 48_000 - 9_600
 
@@ -78,7 +78,22 @@ def test_a_jump_of_the_senders_clock_is_no_loss() -> None:
 
 def test_after_a_surplus_the_senders_timeline_still_fits() -> None:
     intake = Intake()
-    intake.accept(chunk(1, 20 * CHUNK), 0, 0.0)
+    intake.accept(chunk(1000, 20 * CHUNK), 0, 0.0)
     assert intake.surplus_samples == 10 * CHUNK
     assert intake.accept(chunk(2), 20 * CHUNK, 0.1).size == CHUNK
     assert intake.gaps == 0
+
+
+def test_delay_after_a_hiccup_is_won_back_in_a_pause() -> None:
+    intake = Intake()
+    intake.accept(chunk(1000), 0, 0.02)
+    for tick in range(2, 12):  # 0.2 s without voice; silence takes its place
+        intake.keep_up(tick * 0.02)
+    burst = intake.accept(chunk(1000, 8 * CHUNK), None, 0.22)
+    assert burst.size == 8 * CHUNK, "speech is never cut for being a little ahead"
+    ahead = intake.heard - round(0.22 * 48_000)
+    for n in range(12, 40):
+        intake.accept(chunk(10), None, n * 0.02)
+    assert intake.heard - round(39 * 0.02 * 48_000) <= 2 * CHUNK < ahead
+    spoken = intake.accept(chunk(1000), None, 40 * 0.02)
+    np.testing.assert_array_equal(spoken, chunk(1000))

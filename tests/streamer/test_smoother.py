@@ -26,6 +26,13 @@ def test_the_overlap_fades_linearly() -> None:
     np.testing.assert_allclose(out, [0.25, 0.5, 0.75, 1, 1, 1, 1])
 
 
+def test_eager_fading_trusts_the_window_that_heard_more() -> None:
+    smoother = Smoother(PROFILE, eager=True)
+    smoother.push(np.zeros((7, 1), np.float32))
+    out = smoother.push(np.ones((7, 1), np.float32))[:, 0]
+    np.testing.assert_allclose(out, [1 / 2, 7 / 8, 31 / 32, 1, 1, 1, 1])
+
+
 def test_causal_a_later_window_changes_nothing_given_out() -> None:
     rng = np.random.default_rng(1)
     windows = rng.standard_normal((3, 7, 2)).astype(np.float32)
