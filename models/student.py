@@ -10,7 +10,6 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from daetalker.models.autoencoder import DiffusionAutoencoder
 from daetalker.models.blocks import timestep_embedding
@@ -51,15 +50,12 @@ class Student(nn.Module):
 class FrameDecoder(nn.Module):
     """The student with the conversion to displayable frames, for export."""
 
-    def __init__(self, student: Student, size: int | None = None) -> None:
+    def __init__(self, student: Student) -> None:
         super().__init__()
         self.student = student
-        self.shrink = student.cfg.size // (size or student.cfg.size)
 
     def forward(self, latent: Tensor) -> Tensor:
         """``[B, D]`` to ``[B, S, S, 3]`` uint8 RGB."""
         image = self.student(latent)
-        if self.shrink > 1:
-            image = F.avg_pool2d(image, self.shrink)
         levels = ((image + 1.0) * 127.5).clamp(0.0, 255.0).round()
         return levels.permute(0, 2, 3, 1).to(torch.uint8)

@@ -27,7 +27,8 @@ class Smoother:
         self._hop = profile.hop_frames
         self._ahead = profile.lookahead_frames
         steps = np.arange(1, self._ahead + 1, dtype=np.float32)[:, None]
-        self._share = 1.0 - 0.5 ** (2.0 * steps - 1.0) if eager else steps / (self._ahead + 1)
+        share = 1.0 - 0.5 ** (2.0 * steps - 1.0) if eager else steps / (self._ahead + 1)
+        self._share = share.astype(np.float32)
         self._tail: NDArray[np.float32] | None = None
 
     def push(self, predicted: NDArray[np.float32]) -> NDArray[np.float32]:

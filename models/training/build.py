@@ -98,16 +98,11 @@ def export_bundle(
     text: BundleText,
     figures: dict[str, Any],
     storages: Storages | None = None,
-    size: int | None = None,
     frames: int = 50,
     hop: int = 4,
     lookahead: int = 3,
 ) -> Path:
-    """Write every network, x_T, licences and the manifest into ``folder`` (replaced if there).
-
-    Args:
-        size: side of the student's frames; smaller than trained means averaged down.
-    """
+    """Write every network, x_T, licences and the manifest into ``folder`` (replaced if there)."""
     storages = storages or Storages()
     auto, cfg = trained.auto.eval(), trained.auto.cfg
     shutil.rmtree(folder, ignore_errors=True)
@@ -126,7 +121,7 @@ def export_bundle(
     write("speech", _Listen(trained.speech), {"features": features}, ["hidden", "pose"])
     control = torch.zeros(1, frames, 4)
     write("latent", _Speak(trained.speech), {"hidden": hidden, "control": control}, ["latents"])
-    write("student", FrameDecoder(trained.student, size), {"latent": torch.zeros(1, latent)},
+    write("student", FrameDecoder(trained.student), {"latent": torch.zeros(1, latent)},
           ["frame"])  # fmt: skip
     write("encoder", auto.encoder, {"image": image}, ["latent"])
     step = torch.zeros(1, dtype=torch.long)
@@ -140,7 +135,7 @@ def export_bundle(
         {
             "name": text.name,
             "label": text.label,
-            "size": size or cfg.unet.size,
+            "size": cfg.unet.size,
             "fps": 25,
             "window_frames": frames,
             "hop_frames": hop,

@@ -68,7 +68,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--student-minutes", type=float, default=20, help="minutes of stage 3")
     p.add_argument("--front-end", choices=("whisper", "logmel"), default="whisper",
                    help="acoustic features; only whisper can be exported")  # fmt: skip
-    p.add_argument("--size", type=int, help="side of the exported frames in pixels")
     p.add_argument("--text", type=Path, help="JSON with name, label, licence, consent, synthetic, "
                    "attributions; needed to export")  # fmt: skip
     p.add_argument("--threads", type=int, help="CPU threads")
@@ -176,7 +175,6 @@ class Recipe:
         text["attributions"] = tuple(text["attributions"])
         folder = export_bundle(
             trained, self.run / "bundle", BundleText(**text, licence_files=licences), figures,
-            size=a.size,
         )  # fmt: skip
         print(f"wrote {folder}")
 

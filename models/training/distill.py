@@ -120,7 +120,12 @@ def distill(
     a, b = rng.integers(0, len(latents), (2, half))
     mix = torch.from_numpy(rng.random((half, 1)).astype(np.float32))
     between = latents[a] * mix + latents[b] * (1 - mix)
-    asked = torch.cat([between, predicted[rng.integers(0, len(predicted), training.ends - half)]])
+    picked = rng.integers(0, len(predicted), training.ends - half)
+    asked = torch.cat([between, predicted[picked]])
+    points, share = person.landmarks, mix.numpy()[:, :, None]
+    asked_points = np.concatenate(
+        [points[a] * share + points[b] * (1 - share), points[numbers[picked]]]
+    )
     asked, ends = teacher_ends(auto, asked, training.steps, run / "ends.pt")
     student = place(Student.fold(auto), device)
     optimizer = torch.optim.Adam(student.parameters(), betas=(0.9, 0.99))
@@ -141,7 +146,7 @@ def distill(
         c = torch.cat([latents[real], predicted[heard], asked[taught]]).to(device)
         truth = torch.cat([to_images(person.frames[shown]), ends[taught].float()])
         truth = truth.to(device, memory_format=torch.channels_last)
-        landmarks = person.landmarks[np.concatenate([shown, shown[: training.teacher]])]
+        landmarks = np.concatenate([points[shown], asked_points[taught]])
         with torch.autocast(device.type, torch.bfloat16):
             out = student(c + training.latent_noise * torch.randn_like(c))
             loss, pixel = image_loss(out, truth, landmarks, rng, perceptual=len(shown))
