@@ -92,6 +92,17 @@ def pose_range(pose_deg: np.ndarray) -> dict[str, list[float]]:
     }
 
 
+def presets_within(limits: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """The usual presets, drawn in where this person never turned the head so far."""
+    return [
+        {
+            **preset,
+            **{axis: min(max(preset[axis], limits[axis][0]), limits[axis][1]) for axis in AXES},
+        }
+        for preset in PRESETS
+    ]
+
+
 def export_bundle(
     trained: Trained,
     folder: Path,
@@ -130,6 +141,7 @@ def export_bundle(
     np.save(folder / "x_T.npy", auto.x_T.numpy().astype(np.float16))
     for file in text.licence_files:
         shutil.copyfile(file, folder / file.name)
+    limits = pose_range(trained.pose_deg)
     write_manifest(
         folder,
         {
@@ -143,8 +155,8 @@ def export_bundle(
             "latent": latent,
             "hidden": trained.speech.cfg.width,
             "diffusion_steps": cfg.diffusion_steps,
-            "pose_range_deg": pose_range(trained.pose_deg),
-            "presets": list(PRESETS),
+            "pose_range_deg": limits,
+            "presets": presets_within(limits),
             "figures": figures,
             "licence": text.licence,
             "attributions": list(text.attributions),

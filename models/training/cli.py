@@ -132,7 +132,7 @@ class Recipe:
         for folder in a.held_out:
             whole = load_person(folder, self.cfg.unet.size, self.cache)
             other = whole.first(HELD_OUT_FRAMES)
-            name = f"{folder_key(folder)}-{a.front_end}"
+            name = f"{folder_key(folder)}-{a.front_end}-held-out"
             windows = clean_windows(
                 name, other.audio, self.front_end(), self.cache, first=7, step=4
             )

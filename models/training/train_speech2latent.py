@@ -159,6 +159,7 @@ def train_speech2latent(
     raw_shape = mouth_shape(person)
     mean, std = raw_shape.mean(0), raw_shape.std(0) + 1e-6
     shape = torch.from_numpy((raw_shape - mean) / std).to(device)
+    run.mkdir(parents=True, exist_ok=True)
     probe = _probe(run / "probe.pt", latents, shape)
     gain = torch.full((shape.shape[1],), 1.0 / shape.shape[1], device=device)
     gain[-1] += 1.0  # the lip opening counts as much as all the landmarks together
