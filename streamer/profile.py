@@ -22,7 +22,7 @@ class Profile:
     name: str
     hop_frames: int
     lookahead_frames: int
-    allowance_s: float = 0.07
+    allowance_s: float = 0.06
 
     def __post_init__(self) -> None:
         if not 1 <= self.hop_frames <= 16 or not 1 <= self.lookahead_frames <= 8:

@@ -17,6 +17,7 @@ from daetalker.models.bundle import AXES, write_manifest
 from daetalker.models.speech2latent import Speech2Latent
 from daetalker.models.student import FrameDecoder, Student
 from daetalker.models.training.export import Storage, export_onnx
+from daetalker.models.training.quantise import quantise_decoder
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class BundleText:
 
 @dataclass(frozen=True)
 class Storages:
-    """Weight storage of each network in the bundle; arithmetic is float32 in all of them."""
+    """Weight storage of each network in the bundle; arithmetic is float32 in all of them.
+
+    The student is not among them: its convolutions compute in int8 (`quantise.py`).
+    """
 
     acoustic: Storage = "int8"
     speech: Storage = "float16"
     latent: Storage = "float16"
-    student: Storage = "float16"
     encoder: Storage = "int8"
     teacher: Storage = "int8"
 
@@ -63,6 +66,7 @@ class Trained:
     speech: Speech2Latent
     acoustic: WhisperEncoder
     pose_deg: np.ndarray = field(repr=False)
+    latents: np.ndarray = field(repr=False)
 
 
 class _Listen(nn.Module):
@@ -125,7 +129,7 @@ def export_bundle(
 
     def write(name: str, module: nn.Module, inputs: dict[str, Tensor], out: list[str]) -> None:
         free = name in ("student", "encoder", "teacher")
-        storage: Storage = getattr(storages, name)
+        storage: Storage = getattr(storages, name, "float32")
         export_onnx(module, inputs, out, folder / f"{name}.onnx", storage, batch=free)
 
     write("acoustic", trained.acoustic, {"mel": torch.zeros(1, 80, 4 * frames)}, ["features"])
@@ -134,6 +138,7 @@ def export_bundle(
     write("latent", _Speak(trained.speech), {"hidden": hidden, "control": control}, ["latents"])
     write("student", FrameDecoder(trained.student), {"latent": torch.zeros(1, latent)},
           ["frame"])  # fmt: skip
+    quantise_decoder(folder / "student.onnx", trained.latents)
     write("encoder", auto.encoder, {"image": image}, ["latent"])
     step = torch.zeros(1, dtype=torch.long)
     write("teacher", auto.decoder, {"x_t": image, "t": step, "latent": torch.zeros(1, latent)},

@@ -43,10 +43,12 @@ from daetalker.models.training.train_autoencoder import (
 from daetalker.models.training.train_speech2latent import (
     HeldOut,
     Speech2LatentTraining,
+    encode_all,
     train_speech2latent,
 )
 
 HELD_OUT_FRAMES = 2250
+CALIBRATION_FRAMES = 120
 # The student learns last what the eye looks at first.
 STUDENT_IMAGE = AutoencoderTraining(mouth=24.0, eyes=8.0, lpips=0.4, crop=96, near=0.85)
 STAGES = ("autoencoder", "speech2latent", "student", "export")
@@ -165,9 +167,11 @@ class Recipe:
             raise DataError("exporting needs --text FILE.json: name, label, licence, consent, ...")
         student = Student(self.cfg.unet)
         student.load_state_dict(_load(self.run / "student.pt", "student")["ema"]["shadow"])
+        auto, person = self.trained_autoencoder(), self.person()
+        typical = person.frames[:: max(1, len(person.frames) // CALIBRATION_FRAMES)]
         trained = Trained(
-            self.trained_autoencoder(), student.eval(), self.trained_speech(),
-            WhisperEncoder.load(a.whisper), self.person().pose_deg,
+            auto, student.eval(), self.trained_speech(), WhisperEncoder.load(a.whisper),
+            person.pose_deg, encode_all(auto.encoder, typical).numpy(),
         )  # fmt: skip
         text = json.loads(a.text.read_text(encoding="utf-8"))
         licences = tuple(a.text.parent / name for name in text.pop("licence_files", ()))

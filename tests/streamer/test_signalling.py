@@ -39,7 +39,7 @@ async def test_hello_is_answered_by_a_welcome(server: Running) -> None:
         assert welcome["type"] == "welcome"
         assert welcome["avatar"]["name"] == manifest.name
         assert welcome["avatar"]["size"] == manifest.size
-        assert welcome["delay_ms"] == pytest.approx(350)
+        assert welcome["delay_ms"] == pytest.approx(340)
         assert server.hub.sessions == 1
         await client.say({"type": "bye"})
         assert (await client.hear("goodbye"))["reason"] == "bye"
