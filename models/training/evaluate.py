@@ -73,7 +73,7 @@ class Limits:
 
     reconstruction_frames: int = 200
     teacher_frames: int = 24
-    teacher_steps: tuple[int, ...] = (50,)
+    teacher_steps: tuple[int, ...] = (50, 100)
     lips_s: float = 180.0
     presets: int = 5
     pose_s: float = 5.0
@@ -83,7 +83,13 @@ class Limits:
 
 
 QUICK = Limits(
-    reconstruction_frames=40, teacher_frames=4, lips_s=30.0, pose_s=3.0, silence_s=4.0, stream_s=4.0
+    reconstruction_frames=40,
+    teacher_frames=4,
+    teacher_steps=(50,),
+    lips_s=30.0,
+    pose_s=3.0,
+    silence_s=4.0,
+    stream_s=4.0,
 )
 
 
