@@ -76,7 +76,6 @@ def test_a_network_that_fails_is_named(tiny_engine: Engine) -> None:
 
 
 async def test_async_engine_works_on_one_thread_and_closes_twice(tiny_engine: Engine) -> None:
-    before = threading.active_count()
     engine = AsyncEngine(tiny_engine)
     latents = np.random.default_rng(2).standard_normal((3, LATENT)).astype(np.float32)
     frames = await asyncio.gather(*(engine.frame(latent) for latent in latents))
@@ -86,6 +85,5 @@ async def test_async_engine_works_on_one_thread_and_closes_twice(tiny_engine: En
     await engine.close()
     await engine.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("engine")]
-    assert threading.active_count() <= before + 1  # asyncio's own helper thread may stay
     with pytest.raises(EngineError, match="closed"):
         await engine.silence()

@@ -80,7 +80,7 @@ def test_after_a_surplus_the_senders_timeline_still_fits() -> None:
     intake = Intake()
     intake.accept(chunk(1000, 20 * CHUNK), 0, 0.0)
     assert intake.surplus_samples == 10 * CHUNK
-    assert intake.accept(chunk(2), 20 * CHUNK, 0.1).size == CHUNK
+    assert intake.accept(chunk(2000), 20 * CHUNK, 0.1).size == CHUNK
     assert intake.gaps == 0
 
 
