@@ -159,11 +159,13 @@ def distill(
         loop.log(loss=float(loss.detach()), pixel=pixel, ssim=float(likeness.detach()))
         if test is not None and loop.step % 200 == 199:
             shadow.load_state_dict(loop.ema.shadow)
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                shown_out = shadow(test_latents).float().clamp(-1, 1)
+            with torch.no_grad():
+                with torch.autocast(device.type, torch.bfloat16):
+                    drawn = shadow(test_latents)
+                drawn = drawn.float().clamp(-1, 1)
                 loop.note(
-                    psnr=float(psnr_db(shown_out, test).mean()),
-                    ssim=float(ssim(shown_out, test).mean()),
-                    lpips=float(lpips(shown_out, test).mean()),
+                    psnr=float(psnr_db(drawn, test).mean()),
+                    ssim=float(ssim(drawn, test).mean()),
+                    lpips=float(lpips(drawn, test).mean()),
                 )
     return loop.path

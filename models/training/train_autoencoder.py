@@ -160,8 +160,10 @@ def measure(
     """Held-out figures of one evaluation from x_T and of DDIM with ``steps`` evaluations."""
     rows: dict[str, list[Tensor]] = {}
     for batch in images.split(16):
-        c = auto.encoder(batch)
-        for name, out in (("", auto.first_step(c)), ("ddim_", auto.decode(c, steps))):
+        with torch.autocast(images.device.type, torch.bfloat16):
+            c = auto.encoder(batch)
+            outs = {"": auto.first_step(c), "ddim_": auto.decode(c, steps)}
+        for name, out in outs.items():  # the metrics themselves want full precision
             out = out.float().clamp(-1, 1)
             rows.setdefault(name + "psnr", []).append(psnr_db(out, batch))
             rows.setdefault(name + "ssim", []).append(ssim(out, batch))
@@ -242,8 +244,7 @@ def train_autoencoder(
         )
         if test is not None and loop.step % 400 == 399:
             shadow.load_state_dict(loop.ema.shadow)
-            with torch.autocast(device.type, torch.bfloat16):
-                loop.note(**measure(shadow.auto, test, lpips, steps=10))
+            loop.note(**measure(shadow.auto, test, lpips, steps=10))
     if not stage.frozen:
         rest_encoder()
     return loop.path
