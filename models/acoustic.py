@@ -20,8 +20,6 @@ from torch.nn import functional as F
 
 from daetalker.models.mel import log_mel
 
-FEATURES_HZ = 50
-
 
 class FrontEnd(Protocol):
     """What speech2latent needs to know of a front-end."""

@@ -20,7 +20,6 @@ FORMAT = 1
 EMBEDDED = Path(__file__).resolve().parent / "avatars"
 AXES = ("yaw", "pitch", "roll")
 LIVE_NETWORKS = ("acoustic", "speech", "latent", "student")
-NETWORKS = (*LIVE_NETWORKS, "encoder", "teacher")
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
 

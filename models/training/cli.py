@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from daetalker.models.training.metrics import Lpips
 from daetalker.models.training.train_autoencoder import (
     AutoencoderTraining,
     Stage1,
+    spread_frames,
     train_autoencoder,
 )
 from daetalker.models.training.train_speech2latent import (
@@ -91,6 +93,7 @@ class Recipe:
     def first_held_out(self) -> Path | None:
         return self.args.held_out[0] if self.args.held_out else None
 
+    @cached_property
     def front_end(self) -> FrontEnd:
         if self.args.front_end == "logmel":
             return LogMel()
@@ -100,7 +103,7 @@ class Recipe:
 
     def windows(self, person: Person) -> list[WindowSet]:
         """Clean, augmented and quiet windows of the training speech."""
-        name, front_end = f"{folder_key(self.args.data)}-{self.args.front_end}", self.front_end()
+        name, front_end = f"{folder_key(self.args.data)}-{self.args.front_end}", self.front_end
         closed = np.flatnonzero(lip_opening(person.landmarks) < 0.02)
         if not len(closed):
             raise DataError(f"{self.args.data}: the mouth is never shut; record some silence")
@@ -126,7 +129,7 @@ class Recipe:
         return stage.auto.eval().requires_grad_(False)
 
     def speech_config(self) -> Speech2LatentConfig:
-        return Speech2LatentConfig(features=self.front_end().width)
+        return Speech2LatentConfig(features=self.front_end.width)
 
     def speech2latent(self) -> None:
         a, person = self.args, self.person()
@@ -135,9 +138,7 @@ class Recipe:
             whole = load_person(folder, self.cfg.unet.size, self.cache)
             other = whole.first(HELD_OUT_FRAMES)
             name = f"{folder_key(folder)}-{a.front_end}-held-out"
-            windows = clean_windows(
-                name, other.audio, self.front_end(), self.cache, first=7, step=4
-            )
+            windows = clean_windows(name, other.audio, self.front_end, self.cache, first=7, step=4)
             held_out.append(HeldOut(folder.resolve().name, other, windows))
         folder = self.run if a.front_end == "whisper" else self.run / a.front_end
         train_speech2latent(
@@ -168,19 +169,27 @@ class Recipe:
         student = Student(self.cfg.unet)
         student.load_state_dict(_load(self.run / "student.pt", "student")["ema"]["shadow"])
         auto, person = self.trained_autoencoder(), self.person()
-        typical = person.frames[:: max(1, len(person.frames) // CALIBRATION_FRAMES)]
+        typical = spread_frames(person.frames, CALIBRATION_FRAMES)
         trained = Trained(
             auto, student.eval(), self.trained_speech(), WhisperEncoder.load(a.whisper),
             person.pose_deg, encode_all(auto.encoder, typical).numpy(),
         )  # fmt: skip
-        text = json.loads(a.text.read_text(encoding="utf-8"))
-        licences = tuple(a.text.parent / name for name in text.pop("licence_files", ()))
+        folder = export_bundle(trained, self.run / "bundle", *_read_text(a.text))
+        print(f"wrote {folder}")
+
+
+def _read_text(path: Path) -> tuple[BundleText, dict[str, Any]]:
+    """What a person says about the avatar, and the figures to quote."""
+    try:
+        text = json.loads(path.read_text(encoding="utf-8"))
+        licences = tuple(path.parent / name for name in text.pop("licence_files", ()))
         figures: dict[str, Any] = text.pop("figures", {})
         text["attributions"] = tuple(text["attributions"])
-        folder = export_bundle(
-            trained, self.run / "bundle", BundleText(**text, licence_files=licences), figures,
-        )  # fmt: skip
-        print(f"wrote {folder}")
+        return BundleText(**text, licence_files=licences), figures
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} cannot describe an avatar: {error}; see docs/training.md"
+        ) from None
 
 
 def _load(path: Path, stage: str) -> Any:

@@ -23,7 +23,13 @@ from daetalker.models.training.data import Person
 from daetalker.models.training.features import WindowSet
 from daetalker.models.training.loop import Loop, best_device, place
 from daetalker.models.training.metrics import Lpips, psnr_db, ssim
-from daetalker.models.training.train_autoencoder import AutoencoderTraining, ImageLoss, to_images
+from daetalker.models.training.train_autoencoder import (
+    HELD_OUT_IMAGES,
+    AutoencoderTraining,
+    ImageLoss,
+    spread_frames,
+    to_images,
+)
 from daetalker.models.training.train_speech2latent import (
     control_of,
     encode_all,
@@ -134,7 +140,7 @@ def distill(
     image_loss = ImageLoss(image, auto.cfg.unet.size, lpips)
     test = None
     if held_out is not None:
-        test = to_images(np.asarray(held_out.frames[:: len(held_out.frames) // 48][:48])).to(device)
+        test = to_images(spread_frames(held_out.frames, HELD_OUT_IMAGES)).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             test_latents = auto.encoder(test).float()
     rng = np.random.default_rng(seed + 1 + loop.step)

@@ -23,6 +23,8 @@ from daetalker.models.training.data import EYES, MOUTH, Person, load_person
 from daetalker.models.training.loop import Loop, best_device, place
 from daetalker.models.training.metrics import Lpips, psnr_db, ssim
 
+HELD_OUT_IMAGES = 48
+
 
 @dataclass(frozen=True)
 class AutoencoderTraining:
@@ -76,6 +78,11 @@ class Stage1(nn.Module):
 def to_images(frames: NDArray[np.uint8]) -> Tensor:
     """``[B, S, S, 3]`` uint8 to ``[B, 3, S, S]`` float32 in [-1, 1], channels last in memory."""
     return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2) / 127.5 - 1.0
+
+
+def spread_frames(frames: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """About ``count`` frames, evenly spaced; all of them if there are fewer."""
+    return frames[:: max(1, len(frames) // count)]
 
 
 def region_weights(
@@ -192,8 +199,8 @@ def train_autoencoder(
     device = best_device()
     person = load_person(data, size, run / "cache")
     stage = Stage1(cfg)
-    sample = np.asarray(person.frames[:: max(1, len(person.frames) // 300)])
-    stage.auto.decoder.up.mean_image.data = to_images(sample).mean(0, keepdim=True)
+    sample = to_images(spread_frames(person.frames, 300))
+    stage.auto.decoder.up.mean_image.data = sample.mean(0, keepdim=True)
     stage = place(stage, device)
     lpips = place(Lpips(lpips_weights), device)
     optimizer = torch.optim.Adam(stage.parameters(), betas=(0.9, 0.99))
@@ -205,7 +212,7 @@ def train_autoencoder(
     test = None
     if held_out is not None:
         other = load_person(held_out, size, run / "cache")
-        test = to_images(np.asarray(other.frames[:: len(other.frames) // 48][:48])).to(device)
+        test = to_images(spread_frames(other.frames, HELD_OUT_IMAGES)).to(device)
     auto, n_diff = stage.auto, training.diffusion
     one_step = training.batch - n_diff
 

@@ -149,7 +149,6 @@ def train_speech2latent(
     training: Speech2LatentTraining,
     frames: int = 50,
     seed: int = 0,
-    use_pose: bool = True,
 ) -> Path:
     """Train stage 2 for ``minutes`` (resuming what is in ``run``) and return the checkpoint."""
     torch.manual_seed(seed)
@@ -191,8 +190,6 @@ def train_speech2latent(
         w = (torch.from_numpy(valid).to(device) * weight)[..., None]
         features = features.to(device)
         truth, given = latents[index], control[index]
-        if not use_pose:
-            given = torch.zeros_like(given)
         with torch.autocast(device.type, torch.bfloat16):
             out, pose = model(features, given)
         out, pose = out.float(), pose.float()
@@ -202,7 +199,7 @@ def train_speech2latent(
         steps = ((out[:, 1:] - out[:, :-1]) - (truth[:, 1:] - truth[:, :-1])) / model.latent_scale
         l_velocity = (steps**2 * w[:, 1:]).sum() / norm / out.shape[-1]
         l_mouth = ((probe(out) - shape[index]) ** 2 * gain * w).sum() / norm
-        l_pose = (((pose - control[index][..., :3]) / POSE_SCALE_DEG) ** 2 * w).sum() / norm
+        l_pose = (((pose - given[..., :3]) / POSE_SCALE_DEG) ** 2 * w).sum() / norm
         loss = l_latent + training.mouth * l_mouth + training.velocity * l_velocity
         loss = loss + training.alpha * l_pose
         optimizer.zero_grad()

@@ -218,6 +218,14 @@ def test_a_users_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert message.startswith("daetalker train: ") and message.count("\n") == 1
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}', '{"attributions": [], "colour": 1}'])
+def test_a_bad_description_is_refused_in_words(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "text.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match="cannot describe an avatar"):
+        cli._read_text(path)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not WEIGHTS.is_dir(), reason="needs ../shared/weights (Whisper, LPIPS)")
 def test_all_stages_make_a_bundle_that_loads(

@@ -29,14 +29,8 @@ from tests.streamer.serving import (
     settings_for,
     talker,
 )
-from tests.tiny import make_tiny_bundle
 
 CANDIDATE = "candidate:1 1 udp 2122260223 192.0.2.7 51234 typ host"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("avatar") / "tiny", size=32)
 
 
 @pytest_asyncio.fixture

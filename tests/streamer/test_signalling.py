@@ -16,14 +16,8 @@ from daetalker.streamer import protocol as p
 from daetalker.streamer.line import Line, RateLimit
 from daetalker.streamer.signalling import End, _cause
 from tests.streamer.serving import Running, offering, running, settings_for, talker
-from tests.tiny import make_tiny_bundle
 
 POSE = {"type": "pose", "yaw": 3, "pitch": 0, "roll": 0}
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("avatar") / "tiny", size=32)
 
 
 @pytest_asyncio.fixture
