@@ -32,10 +32,10 @@ class Student(nn.Module):
     @classmethod
     @torch.no_grad()
     def fold(cls, auto: DiffusionAutoencoder) -> Student:
-        """A student that computes exactly ``auto.first_step``."""
+        """A student that computes exactly ``auto.first_step``; trainable even if ``auto`` rests."""
         unet = auto.decoder
         student = cls(unet.cfg).to(auto.x_T.device)
-        student.up = copy.deepcopy(unet.up)
+        student.up = copy.deepcopy(unet.up).requires_grad_(True)
         t = torch.full((1,), auto.schedule.steps - 1, dtype=torch.long, device=auto.x_T.device)
         student.time.copy_(unet.time(timestep_embedding(t, 128)))
         for mine, constant in zip(student.skips, unet.down(auto.x_T, t), strict=True):

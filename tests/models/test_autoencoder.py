@@ -1,5 +1,6 @@
 """The embedded autoencoder, its student and their export."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,15 @@ def test_x_T_may_be_given_once_for_a_batch(auto: DiffusionAutoencoder) -> None:
 def test_the_folded_student_is_the_first_step(auto: DiffusionAutoencoder) -> None:
     c = torch.randn(2, 32)
     assert torch.allclose(Student.fold(auto)(c), auto.first_step(c), atol=1e-6)
+
+
+def test_a_student_of_a_resting_teacher_learns(auto: DiffusionAutoencoder) -> None:
+    resting = copy.deepcopy(auto).requires_grad_(False)
+    student = Student.fold(resting)
+    student(torch.randn(2, 32)).square().mean().backward()
+    idle = [n for n, p in student.named_parameters() if p.grad is None]
+    assert not idle
+    assert all(p.grad is None for p in resting.parameters())
 
 
 def test_the_encoder_needs_whole_cells() -> None:
