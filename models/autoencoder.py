@@ -41,6 +41,20 @@ class DiffusionAutoencoder(nn.Module):
         self.decoder = UNet(cfg.unet)
         self.register_buffer("x_T", shared_noise(cfg.noise_seed, cfg.unet.size))
 
+    @property
+    def size(self) -> int:
+        """Side of the image in pixels."""
+        return self.cfg.unet.size
+
+    @property
+    def latent(self) -> int:
+        """Width D of c."""
+        return self.cfg.unet.latent
+
+    def clean_image(self) -> nn.Module:
+        """The decoder as ``(x_t, t, c) -> x_0``, for export."""
+        return self.decoder
+
     def first_step(self, c: Tensor) -> Tensor:
         """x_0 as the decoder sees it from x_T at t = T: what the student starts from."""
         t = torch.full((1,), self.schedule.steps - 1, dtype=torch.long, device=c.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,68 +16,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 1
+from daetalker.models.consent import lacking
+from daetalker.models.manifest import (
+    AXES,
+    FORMAT,
+    LIVE_NETWORKS,
+    MAX_MANIFEST_BYTES,
+    SAFE_NAME,
+    BundleError,
+    Manifest,
+    Preset,
+    decode_manifest,
+    parse_manifest,
+)
+
+__all__ = [
+    "AXES",
+    "EMBEDDED",
+    "FORMAT",
+    "LIVE_NETWORKS",
+    "MAX_FILE_BYTES",
+    "PREVIEW",
+    "AvatarBundle",
+    "BundleError",
+    "Manifest",
+    "Preset",
+    "avatars_folder",
+    "embedded_avatars",
+    "find_avatar",
+    "list_avatars",
+    "load_bundle",
+    "read_manifest",
+    "rewrite_manifest",
+    "sha256_of",
+    "write_manifest",
+]
+
 EMBEDDED = Path(__file__).resolve().parent / "avatars"
-AXES = ("yaw", "pitch", "roll")
-LIVE_NETWORKS = ("acoustic", "speech", "latent", "student")
-MAX_FILE_BYTES = 512 * 1024 * 1024
-
-
-class BundleError(ValueError):
-    """An avatar bundle is missing, incomplete or damaged; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A named head pose in degrees.
-
-    Attributes:
-        ease_s: seconds the head takes to get there.
-        natural: share of the speech-driven movement kept around the pose, 0 to 1.
-    """
-
-    name: str
-    label: str
-    yaw: float
-    pitch: float
-    roll: float
-    ease_s: float = 0.5
-    natural: float = 0.15
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What ``manifest.json`` says.
-
-    Attributes:
-        size: side of the square frame in pixels.
-        window_frames, hop_frames, lookahead_frames: how the stream cuts speech, in video frames.
-        latent, hidden: widths of c and of the speech encoder's output.
-        pose_range_deg: smallest and largest angle of each axis seen in training.
-        figures: held-out figures of the training run.
-        synthetic: True if nobody's likeness is shown.
-        consent: who agreed to what.
-        files: SHA-256 of each file, hexadecimal.
-    """
-
-    name: str
-    label: str
-    size: int
-    fps: int
-    window_frames: int
-    hop_frames: int
-    lookahead_frames: int
-    latent: int
-    hidden: int
-    diffusion_steps: int
-    pose_range_deg: dict[str, tuple[float, float]]
-    presets: tuple[Preset, ...]
-    figures: dict[str, Any]
-    licence: str
-    attributions: tuple[str, ...]
-    synthetic: bool
-    consent: str
-    files: dict[str, str]
+PREVIEW = "preview.png"
+MAX_FILE_BYTES = 1024**3
+FOLDER_ENVIRONMENT = "DAETALKER_AVATARS"
 
 
 @dataclass(frozen=True)
@@ -99,9 +77,48 @@ class AvatarBundle:
         return self.path / file
 
     def noise(self) -> NDArray[np.float32]:
-        """The shared x_T of section 3.3, ``[1, 3, S, S]`` standard normal."""
-        noise: NDArray[np.float32] = np.load(self.path / "x_T.npy", allow_pickle=False)
-        return noise.astype(np.float32)
+        """The shared x_T of section 3.3, ``[1, 3, S, S]`` standard normal.
+
+        Raises:
+            BundleError: if the file holds anything else.
+        """
+        path, wanted = self.path / "x_T.npy", (1, 3, self.manifest.size, self.manifest.size)
+        try:
+            # Mapped first: a header may announce more than memory holds.
+            noise = np.load(path, mmap_mode="r", allow_pickle=False)
+            good = noise.shape == wanted and noise.dtype in (np.float16, np.float32)
+            values = np.array(noise, np.float32) if good else None
+        except (OSError, ValueError, EOFError, SyntaxError) as error:
+            raise BundleError(f"avatar '{self.manifest.name}': x_T.npy: {error}") from error
+        if values is None or not np.isfinite(values).all():
+            raise BundleError(
+                f"avatar '{self.manifest.name}': x_T.npy must hold {list(wanted)} finite numbers"
+            )
+        return values
+
+    @property
+    def preview(self) -> Path | None:
+        """A small still picture, PNG, if the bundle has one."""
+        return self.path / PREVIEW if PREVIEW in self.manifest.files else None
+
+    @property
+    def size_bytes(self) -> int:
+        """All files but the manifest."""
+        return sum((self.path / name).stat().st_size for name in self.manifest.files)
+
+    def require_consent(self) -> None:
+        """Refuse to hand the avatar on while nothing is said about who agreed to what.
+
+        Raises:
+            BundleError: naming what to say and where.
+        """
+        problem = lacking(self.manifest.consent, self.manifest.synthetic)
+        if problem:
+            raise BundleError(
+                f"avatar '{self.manifest.name}' does not say {problem}: write it into the file "
+                "given to `daetalker train --stage export --text FILE` and export again "
+                "(docs/your-avatar.md shows one)"
+            )
 
     def preset(self, name: str) -> Preset:
         """The preset of that name.
@@ -123,16 +140,46 @@ def sha256_of(path: Path) -> str:
 
 
 def write_manifest(folder: Path, values: dict[str, Any]) -> None:
-    """Write ``manifest.json`` with the checksums of every other file in ``folder``."""
+    """Write ``manifest.json`` with the checksums of every other file in ``folder``, hidden ones
+    aside.
+
+    Raises:
+        BundleError: if a value is missing or wrong.
+    """
     files = {
         p.name: sha256_of(p)
         for p in sorted(folder.iterdir())
-        if p.is_file() and p.name != "manifest.json"
+        if p.is_file() and p.name != "manifest.json" and not p.name.startswith(".")
     }
     document = {"format": FORMAT, **values, "files": files}
-    _parse(document, folder)
+    document["consent"] = parse_manifest(document, folder).consent.as_json()
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    partial = folder / ".manifest.part"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(folder / "manifest.json")
+
+
+def rewrite_manifest(folder: Path, **changes: Any) -> None:
+    """Write the manifest again, in this format, after files or values have changed.
+
+    Args:
+        changes: values of manifest fields; the others keep theirs.
+
+    Raises:
+        BundleError: if there is no manifest, or the result is wrong.
+    """
+    document = _read_document(folder)
+    values = {k: v for k, v in document.items() if k not in ("format", "files")}
+    write_manifest(folder, {**values, **changes})
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What ``manifest.json`` says; the other files are not looked at.
+
+    Raises:
+        BundleError: if it is missing or wrong.
+    """
+    return parse_manifest(_read_document(folder), folder)
 
 
 def load_bundle(path: Path) -> AvatarBundle:
@@ -141,14 +188,7 @@ def load_bundle(path: Path) -> AvatarBundle:
     Raises:
         BundleError: naming the file and what is wrong with it.
     """
-    target = path / "manifest.json"
-    if not target.is_file():
-        raise BundleError(f"{path} is not an avatar bundle: manifest.json is missing")
-    try:
-        document = json.loads(target.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{target} is not readable JSON: {error}") from error
-    manifest = _parse(document, path)
+    manifest = read_manifest(path)
     for name, digest in manifest.files.items():
         file = path / name
         if not file.is_file():
@@ -163,66 +203,56 @@ def load_bundle(path: Path) -> AvatarBundle:
     return AvatarBundle(path, manifest)
 
 
+def avatars_folder() -> Path:
+    """Where imported avatars lie: ``$DAETALKER_AVATARS``, else the user's data folder."""
+    if named := os.environ.get(FOLDER_ENVIRONMENT):
+        return Path(named)
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local/share") / "daetalker/avatars"
+
+
 def find_avatar(name_or_path: str) -> Path:
-    """Folder of an embedded avatar by name, or of any bundle by path.
+    """Folder of an avatar by name, an embedded one before an imported one, or of a bundle by path.
 
     Raises:
-        BundleError: naming the embedded avatars there are.
+        BundleError: naming the avatars there are.
     """
-    for folder in (EMBEDDED / name_or_path, Path(name_or_path)):
+    places = [Path(name_or_path)]
+    if SAFE_NAME.fullmatch(name_or_path):
+        places = [EMBEDDED / name_or_path, avatars_folder() / name_or_path, *places]
+    for folder in places:
         if (folder / "manifest.json").is_file():
             return folder
     names = ", ".join(p.name for p in list_avatars()) or "none"
-    raise BundleError(f"no avatar '{name_or_path}': not a bundle folder, and embedded are: {names}")
+    raise BundleError(
+        f"no avatar '{name_or_path}': not a bundle folder, and embedded or imported are: {names}"
+    )
+
+
+def embedded_avatars() -> list[Path]:
+    """Folders of the avatars that are part of this package."""
+    return _bundles_in(EMBEDDED)
 
 
 def list_avatars() -> list[Path]:
-    """Folders of the embedded avatars."""
-    return sorted(p.parent for p in EMBEDDED.glob("*/manifest.json"))
+    """Folders of all avatars that have a name: embedded, then imported."""
+    embedded = embedded_avatars()
+    taken = {p.name for p in embedded}
+    return [*embedded, *(p for p in _bundles_in(avatars_folder()) if p.name not in taken)]
 
 
-def _parse(document: Any, where: Path) -> Manifest:
-    def fail(problem: str) -> BundleError:
-        return BundleError(f"{where.name}/manifest.json: {problem}")
+def _bundles_in(folder: Path) -> list[Path]:
+    found = (p.parent for p in folder.glob("*/manifest.json"))
+    return sorted(p for p in found if SAFE_NAME.fullmatch(p.name))
 
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise fail(f"format must be {FORMAT}; this version cannot read it")
-    values = {k: v for k, v in document.items() if k != "format"}
-    wanted = Manifest.__dataclass_fields__
-    missing, unknown = wanted.keys() - values.keys(), values.keys() - wanted.keys()
-    if missing or unknown:
-        problem = "missing" if missing else "unknown"
-        raise fail(f"{problem} field {sorted(missing or unknown)[0]!r}")
-    for key in ("size", "fps", "window_frames", "hop_frames", "lookahead_frames", "latent",
-                "hidden", "diffusion_steps"):  # fmt: skip
-        if type(values[key]) is not int or not 0 < values[key] <= 4096:
-            raise fail(f"{key} must be a positive whole number")
+
+def _read_document(folder: Path) -> Any:
+    target = folder / "manifest.json"
+    if not target.is_file():
+        raise BundleError(f"{folder} is not an avatar bundle: manifest.json is missing")
     try:
-        values["pose_range_deg"] = {
-            axis: (
-                float(values["pose_range_deg"][axis][0]),
-                float(values["pose_range_deg"][axis][1]),
-            )
-            for axis in AXES
-        }
-        values["presets"] = tuple(Preset(**p) for p in values["presets"])
-        values["attributions"] = tuple(str(a) for a in values["attributions"])
-        values["files"] = {str(k): str(v) for k, v in dict(values["files"]).items()}
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise fail(f"pose_range_deg, presets, attributions or files: {error}") from error
-    manifest = Manifest(**values)
-    for name in manifest.files:
-        if Path(name).name != name or name.startswith("."):
-            raise fail(f"file name {name!r} must stay inside the bundle")
-    for needed in (*(f"{n}.onnx" for n in LIVE_NETWORKS), "x_T.npy"):
-        if needed not in manifest.files:
-            raise fail(f"files must list {needed}")
-    for axis, (low, high) in manifest.pose_range_deg.items():
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise fail(f"pose_range_deg.{axis} must rise")
-    for preset in manifest.presets:
-        for axis in AXES:
-            low, high = manifest.pose_range_deg[axis]
-            if not low <= getattr(preset, axis) <= high:
-                raise fail(f"preset '{preset.name}': {axis} is outside {low:g} to {high:g} degrees")
-    return manifest
+        with target.open("rb") as file:
+            data = file.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise BundleError(f"{target} cannot be read: {error.strerror}") from error
+    return decode_manifest(data, target)

@@ -17,6 +17,28 @@ from daetalker.models.diffusion import (
 from daetalker.models.paper_unet import PaperUNet, PaperUNetConfig, SemanticEncoder
 
 
+class CleanImage(nn.Module):
+    """A noise-predicting decoder as ``(x_t, t, c) -> x_0``, clipped to the image range.
+
+    A bundle's teacher predicts x_0 whatever the decoder was trained to predict; sampling from it
+    in `ddim_numpy` then gives what :meth:`PaperAutoencoder.decode` gives.
+    """
+
+    signal: Tensor
+    noise: Tensor
+
+    def __init__(self, decoder: PaperUNet, schedule: Schedule) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.register_buffer("signal", schedule.alpha_bar.sqrt().float())
+        self.register_buffer("noise", (1.0 - schedule.alpha_bar).sqrt().float())
+
+    def forward(self, x_t: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        """``[B, 3, S, S]``, ``[B]``, ``[B, D]`` to ``[B, 3, S, S]`` in [-1, 1]."""
+        signal, noise = self.signal[t].view(-1, 1, 1, 1), self.noise[t].view(-1, 1, 1, 1)
+        return ((x_t - noise * self.decoder(x_t, t, c)) / signal).clamp(-1.0, 1.0)
+
+
 class PaperAutoencoder(nn.Module):
     """Semantic encoder and noise-predicting decoder that share one schedule and one x_T.
 
@@ -36,6 +58,20 @@ class PaperAutoencoder(nn.Module):
         self.encoder = SemanticEncoder(cfg)
         self.decoder = PaperUNet(cfg)
         self.register_buffer("x_T", shared_noise(noise_seed, cfg.size))
+
+    @property
+    def size(self) -> int:
+        """Side of the image in pixels."""
+        return self.cfg.size
+
+    @property
+    def latent(self) -> int:
+        """Width D of c."""
+        return self.cfg.latent
+
+    def clean_image(self) -> nn.Module:
+        """The decoder as ``(x_t, t, c) -> x_0``, for export."""
+        return CleanImage(self.decoder, self.schedule)
 
     def loss(self, image: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """L1 distance between ``noise`` and its prediction, a scalar (section 4.1.2).

@@ -37,17 +37,23 @@ class PosePredictor(nn.Module):
 
 
 class PoseAdaptor(nn.Module):
-    """Project the control and add it to the speech encoder's output."""
+    """Project the control and add it to the speech encoder's output.
+
+    Args:
+        closure: whether eye closure is used; the paper conditions on the pose alone.
+    """
 
     scale: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, closure: bool = True) -> None:
         super().__init__()
-        self.project = nn.Sequential(nn.Linear(CONTROLS, width), nn.SiLU(), nn.Linear(width, width))
-        scale = torch.tensor([POSE_SCALE_DEG] * 3 + [1.0])
+        scale = torch.tensor([POSE_SCALE_DEG] * 3 + [1.0])[: CONTROLS if closure else CONTROLS - 1]
+        inner = nn.Linear(len(scale), width)
+        self.project = nn.Sequential(inner, nn.SiLU(), nn.Linear(width, width))
         self.register_buffer("scale", scale)
 
     def forward(self, hidden: Tensor, control: Tensor) -> Tensor:
         """``[B, T, C]`` and ``[B, T, 4]`` to ``[B, T, C]``."""
-        out: Tensor = hidden + self.project(control / self.scale)
+        used = control[..., : self.scale.shape[0]]
+        out: Tensor = hidden + self.project(used / self.scale)
         return out

@@ -24,6 +24,8 @@ class Speech2LatentConfig:
         width, heads, kernel, expansion: of every Conformer block.
         encoder_blocks, decoder_blocks: Conformer blocks before and after the pose adaptor.
         pose_channels: channels of the pose predictor.
+        closure: whether eye closure conditions the latents, too; the paper has the pose alone.
+        pose_adaptor: False for the ablation of Figure 6: latents from speech alone.
     """
 
     features: int = 384
@@ -37,13 +39,15 @@ class Speech2LatentConfig:
     decoder_blocks: int = 3
     pose_channels: int = 192
     dropout: float = 0.1
+    closure: bool = True
+    pose_adaptor: bool = True
 
     @classmethod
     def paper(cls, features: int = 1024) -> Speech2LatentConfig:
         """Section 4.1.2: 4 + 4 blocks, width 256, 2 heads, kernel 13, pose predictor 384."""
         return cls(
             features=features, width=256, expansion=4, encoder_blocks=4, decoder_blocks=4,
-            pose_channels=384,
+            pose_channels=384, closure=False,
         )  # fmt: skip
 
 
@@ -68,22 +72,32 @@ class Speech2Latent(nn.Module):
             )
 
         self.encoder = blocks(cfg.encoder_blocks)
-        self.pose_predictor = PosePredictor(cfg.width, cfg.pose_channels, dropout=cfg.dropout)
-        self.adaptor = PoseAdaptor(cfg.width)
+        self.pose_predictor: PosePredictor | None = None
+        self.adaptor: PoseAdaptor | None = None
+        if cfg.pose_adaptor:
+            self.pose_predictor = PosePredictor(cfg.width, cfg.pose_channels, dropout=cfg.dropout)
+            self.adaptor = PoseAdaptor(cfg.width, cfg.closure)
         self.decoder = blocks(cfg.decoder_blocks)
         self.out = nn.Linear(cfg.width, cfg.latent)
         self.register_buffer("latent_mean", torch.zeros(cfg.latent))
         self.register_buffer("latent_scale", torch.ones(cfg.latent))
 
     def listen(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, F, C]`` to the hidden speech ``[B, T, W]`` and predicted pose ``[B, T, 3]``."""
+        """``[B, F, C]`` to the hidden speech ``[B, T, W]`` and predicted pose ``[B, T, 3]``.
+
+        The pose is zero without a pose adaptor.
+        """
         h = self.down(self.norm(features).transpose(1, 2)).transpose(1, 2)
         h = self.encoder(h)
-        return h, self.pose_predictor(h)
+        return h, h.new_zeros(*h.shape[:2], 3) if self.pose_predictor is None else (
+            self.pose_predictor(h)
+        )
 
     def speak(self, hidden: Tensor, control: Tensor) -> Tensor:
         """Hidden speech and control ``[B, T, 4]`` to latents ``[B, T, D]`` in c's own scale."""
-        h = self.out(self.decoder(self.adaptor(hidden, control)))
+        if self.adaptor is not None:
+            hidden = self.adaptor(hidden, control)
+        h = self.out(self.decoder(hidden))
         latents: Tensor = h * self.latent_scale + self.latent_mean
         return latents
 

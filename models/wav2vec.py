@@ -27,6 +27,28 @@ class FrontEndError(RuntimeError):
     """A front-end's library or weights are missing; the message says what to do."""
 
 
+class SamplesToFeatures(nn.Module):
+    """Normalisation, margins and the encoder as one module: a bundle's ``acoustic`` network.
+
+    Args:
+        model: a `transformers.Wav2Vec2Model`, or any module called the same way.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.width = int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """``[B, N]`` samples in [-1, 1] to ``[B, F, C]``."""
+        centred = samples - samples.mean(dim=1, keepdim=True)
+        variance = (centred * centred).mean(dim=1, keepdim=True)
+        normal = centred / (variance + VARIANCE_FLOOR).sqrt()
+        margin = (FIELD_SAMPLES - STRIDE_SAMPLES) // 2
+        features: Tensor = self.model(F.pad(normal, (margin, margin))).last_hidden_state
+        return features
+
+
 class Wav2Vec:
     """A frozen `Wav2Vec2Model` as a front-end: one feature for every 320 samples.
 
@@ -40,8 +62,8 @@ class Wav2Vec:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model.eval().requires_grad_(False)
-        self.width = int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.network = SamplesToFeatures(model).eval().requires_grad_(False)
+        self.width = self.network.width
 
     @classmethod
     def load(cls, checkpoint: str | Path = DEFAULT_CHECKPOINT, **options: Any) -> Wav2Vec:
@@ -80,9 +102,6 @@ class Wav2Vec:
                 f"windows must be [B, N] with N a multiple of {STRIDE_SAMPLES},"
                 f" got {list(windows.shape)}"
             )
-        samples = torch.from_numpy(windows)
-        variance, mean = torch.var_mean(samples, dim=1, keepdim=True, correction=0)
-        normal = (samples - mean) / (variance + VARIANCE_FLOOR).sqrt()
-        margin = (FIELD_SAMPLES - STRIDE_SAMPLES) // 2
-        features: Tensor = self.model(F.pad(normal, (margin, margin))).last_hidden_state
+        device = next(self.network.parameters()).device
+        features: Tensor = self.network(torch.from_numpy(windows).to(device)).cpu()
         return features

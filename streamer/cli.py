@@ -15,7 +15,7 @@ from typing import Any
 
 from daetalker.models.bundle import BundleError
 from daetalker.streamer.errors import StreamerError
-from daetalker.streamer.options import make_parser, settings_of
+from daetalker.streamer.options import ALL_TABLES, make_parser, settings_of
 
 OK, FAULT, MISTAKE = 0, 1, 2
 
@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
         return _train(arguments[1:])
+    if arguments[:1] == ["prepare"]:
+        return _prepare(arguments[1:])
     options = make_parser(arguments).parse_args(arguments)
     try:
         code = COMMANDS[options.command](options)
@@ -94,23 +96,31 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from daetalker.streamer.evaluation import evaluate
+    from daetalker.streamer.evaluation import Request, evaluate, tables_text
 
+    tables = options.table
+    if tables is None:  # a report without its tables would be a strange one
+        tables = ALL_TABLES if options.html or options.markdown else frozenset()
     figures = evaluate(
         options.avatar,
-        options.data,
-        options.weights,
-        options.cache,
-        profile=options.profile,
-        threads=options.threads,
-        quick=options.quick,
+        Request(
+            data=options.data,
+            weights=options.weights,
+            cache=options.cache,
+            tables=tables,
+            references=options.references,
+            ablations=options.ablations,
+            syncnet=options.syncnet,
+            seconds=options.seconds,
+            decoder_seconds=options.decoder_seconds,
+            html=options.html,
+            markdown=options.markdown,
+            profile=options.profile,
+            threads=options.threads,
+            quick=options.quick,
+        ),
     )
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        from daetalker.models.training.report import format_table
-
-        print(format_table(figures))
+    print(json.dumps(figures) if options.json else tables_text(figures))
     return OK
 
 
@@ -128,38 +138,24 @@ def _train(arguments: list[str]) -> int:
     return code
 
 
-def _avatars(options: argparse.Namespace) -> int:
-    from daetalker.models.bundle import find_avatar, list_avatars, load_bundle
+def _prepare(arguments: list[str]) -> int:
+    try:
+        from daetalker.models.training.prepare.cli import main as prepare
+    except ImportError as error:
+        print(
+            f"daetalker: preparing a video needs the extra 'train' ({error.name} is not "
+            'installed): pip install "daetalker[train]"',
+            file=sys.stderr,
+        )
+        return MISTAKE
+    code: int = prepare(arguments)
+    return code
 
-    if options.action == "list":
-        for folder in list_avatars():
-            manifest = load_bundle(folder).manifest
-            print(f"{manifest.name:12} {manifest.size}x{manifest.size}  {manifest.label}")
-        return OK
-    folder = find_avatar(options.name)
-    bundle = load_bundle(folder)
-    manifest = bundle.manifest
-    if options.action == "verify":
-        count = len(manifest.files)
-        print(f"{manifest.name}: {count} files, all checksums right ({folder})")
-        return OK
-    limits = "  ".join(
-        f"{axis} {low:g} to {high:g}" for axis, (low, high) in manifest.pose_range_deg.items()
-    )
-    size_mb = sum((folder / name).stat().st_size for name in manifest.files) / 1e6
-    print(f"{manifest.label} ({manifest.name}), {size_mb:.1f} MB in {folder}")
-    print(f"frames: {manifest.size}x{manifest.size} at {manifest.fps} a second")
-    print(f"pose range in degrees: {limits}")
-    for preset in manifest.presets:
-        pose = f"{preset.yaw:g}, {preset.pitch:g}, {preset.roll:g}"
-        print(f"preset {preset.name} ({preset.label}): {pose}")
-    print(f"synthetic: {'yes' if manifest.synthetic else 'no'}; consent: {manifest.consent}")
-    print(f"licence: {manifest.licence}")
-    for line in manifest.attributions:
-        print(f"  {line}")
-    for name, value in manifest.figures.items():
-        print(f"figure {name}: {value}")
-    return OK
+
+def _avatars(options: argparse.Namespace) -> int:
+    from daetalker.streamer.avatars import avatars_command
+
+    return OK if avatars_command(options) else FAULT
 
 
 def _bench_live(options: argparse.Namespace) -> int:

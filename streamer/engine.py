@@ -80,7 +80,7 @@ class Engine:
         wanted = self.bundle.manifest.window_frames * SAMPLES_PER_FRAME
         if samples.shape != (wanted,):
             raise EngineError(f"the speech network hears [{wanted}] samples, got {samples.shape}")
-        (features,) = self._run("acoustic", {"mel": log_mel(samples)[None]})
+        (features,) = self._run("acoustic", self._heard(samples))
         hidden, pose = self._run("speech", {"features": features})
         return Speech(hidden[0], pose[0])
 
@@ -163,14 +163,20 @@ class Engine:
         silence = self.silence()
         control = np.zeros((manifest.window_frames, 4), np.float32)
         latents = self.latents(silence.hidden, control)[:1]
-        (features,) = self._run("acoustic", {"mel": log_mel(window)[None]})
+        (features,) = self._run("acoustic", self._heard(window))
         jobs: dict[str, Callable[[], object]] = {
-            "acoustic": lambda: self._run("acoustic", {"mel": log_mel(window)[None]}),
+            "acoustic": lambda: self._run("acoustic", self._heard(window)),
             "speech": lambda: self._run("speech", {"features": features}),
             "latent": lambda: self.latents(silence.hidden, control),
             "student": lambda: self.frames(latents),
         }
         return {name: _median_ms(job, rounds) for name, job in jobs.items()}
+
+    def _heard(self, samples: NDArray[np.float32]) -> _Feed:
+        """What the acoustic network takes of a window: samples as they are, or a log-mel."""
+        if self._networks["acoustic"].get_inputs()[0].name == "samples":
+            return {"samples": samples[None]}
+        return {"mel": log_mel(samples)[None]}
 
     def _open(self, name: str) -> ort.InferenceSession:
         path: Path = self.bundle.network(name)

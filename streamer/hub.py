@@ -180,7 +180,10 @@ def _sound_bundles() -> list[tuple[Path, Manifest]]:
     found = []
     for folder in list_avatars():
         try:
-            found.append((folder, load_bundle(folder).manifest))
+            manifest = load_bundle(folder).manifest
+            if manifest.name != folder.name:  # clients would get another avatar than they name
+                raise BundleError(f"it calls itself '{manifest.name}'; rename the folder")
+            found.append((folder, manifest))
         except BundleError as error:
             logger.warning("avatar %s is left out: %s", folder.name, error)
     return found

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from daetalker.streamer.settings import Settings
 
 _BENCH_SETTINGS = ("avatar", "profile", "allowance_ms", "threads", "video_kbit_s", "log_level")
+ALL_TABLES = frozenset({1, 2, 3, 4})
 _DOCTOR_SETTINGS = ("host", "port", "avatar", "profile", "threads", "tls_cert", "tls_key")
 
 
@@ -61,44 +62,22 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     _add_profile_and_threads(render)
 
     # Listed here only: the training extra reads its own options.
+    commands.add_parser(
+        "prepare", help="make training data of videos of a person (needs the extra 'train')"
+    )
     commands.add_parser("train", help="train an avatar (needs the extra 'train')")
 
     evaluate = commands.add_parser(
         "evaluate", help="measure an avatar on held-out data (needs the extra 'train')"
     )
     evaluate.set_defaults(command="evaluate")
-    evaluate.add_argument("avatar", help="embedded avatar's name, or the folder of a bundle")
-    evaluate.add_argument(
-        "--data", type=Path, required=True, help="folder with video.mp4, audio.wav and truth.npz"
-    )
-    evaluate.add_argument(
-        "--weights",
-        type=Path,
-        default=Path("weights"),
-        help="folder with the measuring networks: mediapipe/face_landmarker.task and "
-        "lpips/lpips_alex_v0.1.safetensors (weights)",
-    )
-    evaluate.add_argument(
-        "--cache",
-        type=Path,
-        default=Path(".cache/evaluate"),
-        help="folder for decoded frames (.cache/evaluate)",
-    )
-    evaluate.add_argument("--quick", action="store_true", help="fewer frames: a first impression")
-    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument("avatar", help="avatar's name, or the folder of a bundle")
+    _add_evaluation(evaluate)
     _add_profile_and_threads(evaluate)
 
-    avatars = commands.add_parser("avatars", help="list, show or verify avatars")
+    avatars = commands.add_parser("avatars", help="list, show, verify, import or export avatars")
     avatars.set_defaults(command="avatars")
-    actions = avatars.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="the embedded avatars")
-    for name, text in (
-        ("show", "size, poses, figures, consent and licences of an avatar"),
-        ("verify", "check every file of an avatar against its checksum"),
-    ):
-        actions.add_parser(name, help=text).add_argument(
-            "name", help="embedded avatar's name, or the folder of a bundle"
-        )
+    _add_avatar_actions(avatars)
 
     bench = commands.add_parser("bench", help="measure speed and delay")
     benches = bench.add_subparsers(metavar="WHAT", required=True)
@@ -138,9 +117,121 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_evaluation(evaluate: argparse.ArgumentParser) -> None:
+    def file(flag: str, metavar: str, text: str) -> None:
+        evaluate.add_argument(flag, type=Path, metavar=metavar, help=text)
+
+    evaluate.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="DATA",
+        help="held-out sets (folders with video.mp4, audio.wav and truth.npz), or datasets, whose "
+        "folders test* are taken",
+    )
+    evaluate.add_argument(
+        "--table",
+        type=_tables,
+        metavar="1|2|3|4|all",
+        help="measure these tables of the paper too: 1 lip-sync, 2 ablations, 3 reconstruction, "
+        "4 head pose; several with commas (none; all for --html and --markdown)",
+    )
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    file("--html", "FILE", "write one self-contained page with tables, curves, pictures and clips")
+    file("--markdown", "FILE", "write the tables as Markdown")
+    evaluate.add_argument("--quick", action="store_true", help="fewer frames: a first impression")
+    evaluate.add_argument(
+        "--seconds",
+        type=_at_least_two,
+        help="seconds of each set's speech in the rows of tables 1 and 2 (60)",
+    )
+    evaluate.add_argument(
+        "--decoder-seconds",
+        type=_at_least_two,
+        help="seconds of it that the paper's decoder draws, which takes a hundred evaluations a "
+        "frame (6)",
+    )
+    file(
+        "--references",
+        "TRAINSET",
+        "training set of table 3's landmark baseline (the folder train beside the first set)",
+    )
+    file(
+        "--ablations",
+        "DIR",
+        "folder RUN/ablations of `daetalker train --stage ablations`, for table 2 and figure 6",
+    )
+    file("--syncnet", "FILE", "public SyncNet v2 weights; without them no LSE-D and LSE-C")
+    file(
+        "--weights",
+        "DIR",
+        "folder with the measuring networks ($DAETALKER_WEIGHTS or ~/.cache/daetalker/weights; "
+        "what is missing is fetched)",
+    )
+    evaluate.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(".cache/evaluate"),
+        help="folder for decoded frames (.cache/evaluate)",
+    )
+
+
+def _tables(text: str) -> frozenset[int]:
+    if text == "all":
+        return ALL_TABLES
+    parts = text.split(",")
+    if not all(part in {"1", "2", "3", "4"} for part in parts):
+        raise argparse.ArgumentTypeError(f"'{text}' must be 1, 2, 3, 4 or all")
+    return frozenset(map(int, parts))
+
+
+def _at_least_two(text: str) -> float:
+    value = _not_negative(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError(f"'{text}' must be 2 to 600 seconds")
+    return value
+
+
+def _add_avatar_actions(avatars: argparse.ArgumentParser) -> None:
+    actions = avatars.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="the embedded and the imported avatars")
+    listing.add_argument("--json", action="store_true", help="print one JSON list")
+    named = {
+        "show": "size, poses, figures, consent and licences of an avatar",
+        "verify": "check an avatar's files against their checksums, and that its networks fit",
+        "export": "write an avatar into one ZIP file to hand on",
+    }
+    parsers = {name: actions.add_parser(name, help=text) for name, text in named.items()}
+    for parser in parsers.values():
+        parser.add_argument("name", help="avatar's name, or the folder of a bundle")
+    parsers["show"].add_argument("--json", action="store_true", help="print one JSON object")
+    parsers["export"].add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(),
+        metavar="FILE.zip",
+        help="file to write, or a folder for NAME.zip (this folder)",
+    )
+    parsers["export"].add_argument(
+        "--replace", action="store_true", help="replace a file that is there"
+    )
+    taking = actions.add_parser(
+        "import",
+        help="take over an avatar from a ZIP file or a folder",
+        description="Check a bundle and copy it into $DAETALKER_AVATARS, or else "
+        "~/.local/share/daetalker/avatars, so that it can be used by its name.",
+    )
+    taking.add_argument("source", type=Path, help="ZIP file, or the folder of a bundle")
+    taking.add_argument(
+        "--replace", action="store_true", help="replace an imported avatar of the same name"
+    )
+
+
 def _add_avatar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--avatar", default="mira", help="embedded avatar's name, or the folder of a bundle (mira)"
+        "--avatar", default="mira", help="avatar's name, or the folder of a bundle (mira)"
     )
 
 

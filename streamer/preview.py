@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
-import av
 import numpy as np
 from numpy.typing import NDArray
 
+from daetalker.models.still import encode_png
 from daetalker.streamer.engine import Engine
+
+__all__ = ["encode_png", "idle_frame"]
 
 
 def idle_frame(engine: Engine) -> NDArray[np.uint8]:
@@ -17,14 +17,3 @@ def idle_frame(engine: Engine) -> NDArray[np.uint8]:
     latents = engine.latents(hidden, np.zeros((len(hidden), 4), np.float32))
     frame: NDArray[np.uint8] = engine.frames(latents[-1:])[0]
     return frame
-
-
-def encode_png(rgb: NDArray[np.uint8]) -> bytes:
-    """A PNG file of an ``[H, W, 3]`` RGB picture."""
-    height, width, _ = rgb.shape
-    codec = av.CodecContext.create("png", "w")
-    codec.width, codec.height, codec.pix_fmt = width, height, "rgb24"
-    codec.time_base = Fraction(1, 25)
-    frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-    frame.pts = 0
-    return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
         description="further web origins whose pages may open a session, comma separated, such as "
         "https://talk.example.org; the page's own origin always may",
     )
-    avatar: str = Field("mira", description="embedded avatar's name, or the folder of a bundle")
+    avatar: str = Field("mira", description="avatar's name, or the folder of a bundle")
     profile: Literal["default", "low_latency"] = Field(
         "default", description="how speech is cut: default (steadier) or low_latency (sooner)"
     )

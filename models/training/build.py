@@ -13,11 +13,20 @@ from torch import Tensor, nn
 
 from daetalker.models.acoustic import WhisperEncoder
 from daetalker.models.autoencoder import DiffusionAutoencoder
-from daetalker.models.bundle import AXES, write_manifest
+from daetalker.models.bundle import AXES, EMBEDDED, load_bundle, write_manifest
+from daetalker.models.consent import Consent, lacking
+from daetalker.models.paper_autoencoder import PaperAutoencoder
 from daetalker.models.speech2latent import Speech2Latent
+from daetalker.models.still import add_preview
 from daetalker.models.student import FrameDecoder, Student
+from daetalker.models.training.data import SAMPLES_PER_FRAME, DataError
 from daetalker.models.training.export import Storage, export_onnx
 from daetalker.models.training.quantise import quantise_decoder
+from daetalker.models.wav2vec import SamplesToFeatures
+
+# Its licence asks to be named wherever the network goes.
+WHISPER = "Acoustic encoder: Whisper tiny.en, OpenAI, MIT licence"
+WHISPER_LICENCE = EMBEDDED / "mira" / "Whisper-LICENSE.txt"
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class BundleText:
     name: str
     label: str
     licence: str
-    consent: str
+    consent: Consent
     synthetic: bool
     attributions: tuple[str, ...]
     licence_files: tuple[Path, ...] = ()
@@ -61,10 +70,10 @@ PRESETS: tuple[dict[str, Any], ...] = (
 class Trained:
     """The networks of one avatar, averaged weights."""
 
-    auto: DiffusionAutoencoder
+    auto: DiffusionAutoencoder | PaperAutoencoder
     student: Student
     speech: Speech2Latent
-    acoustic: WhisperEncoder
+    acoustic: WhisperEncoder | SamplesToFeatures
     pose_deg: np.ndarray = field(repr=False)
     latents: np.ndarray = field(repr=False)
 
@@ -88,11 +97,12 @@ class _Speak(nn.Module):
 
 
 def pose_range(pose_deg: np.ndarray) -> dict[str, list[float]]:
-    """0.5 % to 99.5 % of each angle in training, rounded to half degrees."""
+    """0.5 % to 99.5 % of each angle in training, in half degrees, at least half a degree wide."""
     low, high = np.percentile(pose_deg, [0.5, 99.5], axis=0)
+    halves = [(round(2 * float(a)), round(2 * float(b))) for a, b in zip(low, high, strict=True)]
     return {
-        axis: [round(float(a) * 2) / 2, round(float(b) * 2) / 2]
-        for axis, a, b in zip(AXES, low, high, strict=True)
+        axis: [first / 2, max(last, first + 1) / 2]
+        for axis, (first, last) in zip(AXES, halves, strict=True)
     }
 
 
@@ -117,22 +127,30 @@ def export_bundle(
     hop: int = 4,
     lookahead: int = 3,
 ) -> Path:
-    """Write every network, x_T, licences and the manifest into ``folder`` (replaced if there)."""
+    """Write networks, x_T, licences, preview and manifest into ``folder`` (replaced if there).
+
+    Raises:
+        DataError: if nobody has said who agreed to what.
+    """
+    if problem := lacking(text.consent, text.synthetic):
+        raise DataError(f"the description of '{text.name}' does not say {problem}")
     storages = storages or Storages()
-    auto, cfg = trained.auto.eval(), trained.auto.cfg
+    auto, size, latent = trained.auto.eval(), trained.auto.size, trained.auto.latent
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    latent = cfg.unet.latent
     features = torch.zeros(1, 2 * frames, trained.acoustic.width)
     hidden = torch.zeros(1, frames, trained.speech.cfg.width)
-    image = torch.zeros(1, 3, cfg.unet.size, cfg.unet.size)
+    image = torch.zeros(1, 3, size, size)
+    heard = {"mel": torch.zeros(1, 80, 4 * frames)}
+    if isinstance(trained.acoustic, SamplesToFeatures):
+        heard = {"samples": torch.zeros(1, frames * SAMPLES_PER_FRAME)}
 
     def write(name: str, module: nn.Module, inputs: dict[str, Tensor], out: list[str]) -> None:
         free = name in ("student", "encoder", "teacher")
         storage: Storage = getattr(storages, name, "float32")
         export_onnx(module, inputs, out, folder / f"{name}.onnx", storage, batch=free)
 
-    write("acoustic", trained.acoustic, {"mel": torch.zeros(1, 80, 4 * frames)}, ["features"])
+    write("acoustic", trained.acoustic, heard, ["features"])
     write("speech", _Listen(trained.speech), {"features": features}, ["hidden", "pose"])
     control = torch.zeros(1, frames, 4)
     write("latent", _Speak(trained.speech), {"hidden": hidden, "control": control}, ["latents"])
@@ -140,11 +158,16 @@ def export_bundle(
           ["frame"])  # fmt: skip
     quantise_decoder(folder / "student.onnx", trained.latents)
     write("encoder", auto.encoder, {"image": image}, ["latent"])
-    step = torch.zeros(1, dtype=torch.long)
-    write("teacher", auto.decoder, {"x_t": image, "t": step, "latent": torch.zeros(1, latent)},
-          ["x0"])  # fmt: skip
+    noisy = {"x_t": image, "t": torch.zeros(1, dtype=torch.long), "latent": torch.zeros(1, latent)}
+    write("teacher", auto.clean_image(), noisy, ["x0"])
     np.save(folder / "x_T.npy", auto.x_T.numpy().astype(np.float16))
-    for file in text.licence_files:
+    attributions, licence_files = text.attributions, text.licence_files
+    if isinstance(trained.acoustic, WhisperEncoder) and not any(
+        "Whisper" in a for a in attributions
+    ):
+        attributions = (*attributions, WHISPER)
+        licence_files = (*licence_files, WHISPER_LICENCE)
+    for file in licence_files:
         shutil.copyfile(file, folder / file.name)
     limits = pose_range(trained.pose_deg)
     write_manifest(
@@ -152,21 +175,22 @@ def export_bundle(
         {
             "name": text.name,
             "label": text.label,
-            "size": cfg.unet.size,
+            "size": size,
             "fps": 25,
             "window_frames": frames,
             "hop_frames": hop,
             "lookahead_frames": lookahead,
             "latent": latent,
             "hidden": trained.speech.cfg.width,
-            "diffusion_steps": cfg.diffusion_steps,
+            "diffusion_steps": auto.schedule.steps,
             "pose_range_deg": limits,
             "presets": presets_within(limits),
             "figures": figures,
             "licence": text.licence,
-            "attributions": list(text.attributions),
+            "attributions": list(attributions),
             "synthetic": text.synthetic,
             "consent": text.consent,
         },
     )
+    add_preview(load_bundle(folder))
     return folder

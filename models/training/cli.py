@@ -1,201 +1,170 @@
-"""`daetalker train`: the stages of an avatar, each alone or all in order, each resumable.
+"""`daetalker train`: from a prepared folder to an avatar, all stages in order or one alone.
 
-``RUN`` holds everything: ``cache/`` (decoded frames, features), one checkpoint and one log of JSON
-lines a stage, and ``bundle/`` at the end.  A stage that has used up its minutes is not run again.
+A run can be stopped at any moment; the same command goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import errno
 import sys
-from functools import cached_property
+import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from daetalker.models.acoustic import FrontEnd, LogMel, Whisper, WhisperEncoder, round_to_int8
-from daetalker.models.autoencoder import AutoencoderConfig, DiffusionAutoencoder
-from daetalker.models.speech2latent import Speech2Latent, Speech2LatentConfig
-from daetalker.models.student import Student
-from daetalker.models.training.build import BundleText, Trained, export_bundle
-from daetalker.models.training.data import (
-    DataError,
-    Person,
-    folder_key,
-    lip_opening,
-    load_person,
+from daetalker.models.training.ablations import train_ablations
+from daetalker.models.training.data import DataError, sets_of, train_set_of
+from daetalker.models.training.description import read_description
+from daetalker.models.training.loop import Run
+from daetalker.models.training.plan import (
+    LEARNING,
+    announce,
+    budget,
+    check_space,
+    open_plan,
+    rehearse,
+    remaining_s,
 )
-from daetalker.models.training.distill import Distillation, distill
-from daetalker.models.training.features import (
-    WindowSet,
-    augmented_windows,
-    clean_windows,
-    quiet_windows,
-)
-from daetalker.models.training.metrics import Lpips
-from daetalker.models.training.train_autoencoder import (
-    AutoencoderTraining,
-    Stage1,
-    spread_frames,
-    train_autoencoder,
-)
-from daetalker.models.training.train_speech2latent import (
-    HeldOut,
-    Speech2LatentTraining,
-    encode_all,
-    train_speech2latent,
-)
+from daetalker.models.training.progress import Terminal, View
+from daetalker.models.training.recipes import load_recipe
+from daetalker.models.training.stages import STAGES, Stages
+from daetalker.models.training.team import Team, assemble
 
-HELD_OUT_FRAMES = 2250
-CALIBRATION_FRAMES = 120
-# The student learns last what the eye looks at first.
-STUDENT_IMAGE = AutoencoderTraining(mouth=24.0, eyes=8.0, lpips=0.4, crop=96, near=0.85)
-STAGES = ("autoencoder", "speech2latent", "student", "export")
+SHORTEST_S = 30.0
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of `daetalker train`."""
     p = argparse.ArgumentParser(prog="daetalker train", description=__doc__.split("\n")[0])
-    p.add_argument("data", type=Path, help="folder with video.mp4, audio.wav and truth.npz")
-    p.add_argument("-o", "--run", type=Path, required=True, help="folder of checkpoints and logs")
-    p.add_argument("--stage", choices=(*STAGES, "all"), default="all", help="what to run")
-    p.add_argument("--held-out", type=Path, nargs="*", default=[],
-                   help="folders of the same format to measure on while training")  # fmt: skip
-    p.add_argument("--whisper", type=Path, required=True,
-                   help="folder with model.safetensors of Whisper tiny.en's encoder")  # fmt: skip
-    p.add_argument("--lpips", type=Path, required=True, help="LPIPS AlexNet v0.1 safetensors")
-    p.add_argument("--autoencoder-minutes", type=float, default=75, help="minutes of stage 1")
-    p.add_argument("--speech-minutes", type=float, default=25, help="minutes of stage 2")
-    p.add_argument("--student-minutes", type=float, default=20, help="minutes of stage 3")
-    p.add_argument("--front-end", choices=("whisper", "logmel"), default="whisper",
-                   help="acoustic features; only whisper can be exported")  # fmt: skip
-    p.add_argument("--text", type=Path, help="JSON with name, label, licence, consent, synthetic, "
-                   "attributions; needed to export")  # fmt: skip
-    p.add_argument("--threads", type=int, help="CPU threads")
+    p.add_argument("data", type=Path, metavar="DATA",
+                   help="what `daetalker prepare` made, or one set of that kind")  # fmt: skip
+    p.add_argument("-o", "--run", type=Path, required=True, metavar="RUN",
+                   help="folder of checkpoints, logs and, at the end, the bundle")  # fmt: skip
+    p.add_argument("--config", default="embedded", metavar="NAME",
+                   help="embedded, paper or a TOML file (default: embedded)")  # fmt: skip
+    p.add_argument("--stage", choices=(*STAGES, "ablations", "all"), default="all",
+                   help="what to run (default: all but the ablations)")  # fmt: skip
+    p.add_argument("--minutes", type=float, metavar="N",
+                   help="how long this may take, turned into steps once")  # fmt: skip
+    for name in (*LEARNING, "ablation"):
+        p.add_argument(f"--steps-{name}", type=int, metavar="N",
+                       help=f"steps of {name}, whatever time they take")  # fmt: skip
+    p.add_argument("--text", type=Path, metavar="FILE",
+                   help="TOML or JSON that names the avatar and says who agreed to what; needed "
+                   "to export, see docs/your-avatar.md")  # fmt: skip
+    p.add_argument("--no-export", action="store_true", help="stop before the export")
+    p.add_argument("--held-out", type=Path, nargs="*", metavar="SET",
+                   help="sets to measure on while training (default: DATA/test*)")  # fmt: skip
+    p.add_argument("--weights", type=Path, metavar="DIR",
+                   help="folder of Whisper and LPIPS (default: $DAETALKER_WEIGHTS, else fetched "
+                   "once into ~/.cache/daetalker/weights)")  # fmt: skip
+    p.add_argument("--estimate", action="store_true", help="say how long it would take, and stop")
+    p.add_argument("--threads", type=int, metavar="N", help="CPU threads")
     return p
 
 
-class Recipe:
-    """The stages over one run folder."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
-        self.run: Path = args.run
-        self.cache = self.run / "cache"
-        self.cfg = AutoencoderConfig()
-
-    def person(self) -> Person:
-        return load_person(self.args.data, self.cfg.unet.size, self.cache)
-
-    def first_held_out(self) -> Path | None:
-        return self.args.held_out[0] if self.args.held_out else None
-
-    @cached_property
-    def front_end(self) -> FrontEnd:
-        if self.args.front_end == "logmel":
-            return LogMel()
-        encoder = WhisperEncoder.load(self.args.whisper)
-        round_to_int8(encoder)
-        return Whisper(encoder, bf16=True)
-
-    def windows(self, person: Person) -> list[WindowSet]:
-        """Clean, augmented and quiet windows of the training speech."""
-        name, front_end = f"{folder_key(self.args.data)}-{self.args.front_end}", self.front_end
-        closed = np.flatnonzero(lip_opening(person.landmarks) < 0.02)
-        if not len(closed):
-            raise DataError(f"{self.args.data}: the mouth is never shut; record some silence")
-        return [
-            clean_windows(name, person.audio, front_end, self.cache),
-            augmented_windows(f"{name}-augmented", person.audio, front_end, self.cache),
-            quiet_windows(f"{name}-quiet", closed, front_end, self.cache),
-        ]
-
-    def autoencoder(self) -> None:
-        a = self.args
-        train_autoencoder(
-            a.data, self.first_held_out(), self.run, a.autoencoder_minutes, self.cfg,
-            AutoencoderTraining(), a.lpips,
-        )  # fmt: skip
-
-    def trained_autoencoder(self, frozen_only: bool = False) -> DiffusionAutoencoder:
-        """Averaged weights of stage 1; with ``frozen_only`` as soon as the encoder rests."""
-        path = self.run / ("encoder.pt" if frozen_only else "autoencoder.pt")
-        state = _load(path, "autoencoder")
-        stage = Stage1(self.cfg)
-        stage.load_state_dict(state["modules"] if frozen_only else state["ema"]["shadow"])
-        return stage.auto.eval().requires_grad_(False)
-
-    def speech_config(self) -> Speech2LatentConfig:
-        return Speech2LatentConfig(features=self.front_end.width)
-
-    def speech2latent(self) -> None:
-        a, person = self.args, self.person()
-        held_out = []
-        for folder in a.held_out:
-            whole = load_person(folder, self.cfg.unet.size, self.cache)
-            other = whole.first(HELD_OUT_FRAMES)
-            name = f"{folder_key(folder)}-{a.front_end}-held-out"
-            windows = clean_windows(name, other.audio, self.front_end, self.cache, first=7, step=4)
-            held_out.append(HeldOut(folder.resolve().name, other, windows))
-        folder = self.run if a.front_end == "whisper" else self.run / a.front_end
-        train_speech2latent(
-            person, self.trained_autoencoder(frozen_only=True).encoder, self.windows(person),
-            held_out, folder, a.speech_minutes, self.speech_config(), Speech2LatentTraining(),
-        )  # fmt: skip
-
-    def trained_speech(self) -> Speech2Latent:
-        model = Speech2Latent(self.speech_config())
-        model.load_state_dict(
-            _load(self.run / "speech2latent.pt", "speech2latent")["ema"]["shadow"]
-        )
-        return model.eval().requires_grad_(False)
-
-    def student(self) -> None:
-        a, person = self.args, self.person()
-        first = self.first_held_out()
-        held_out = load_person(first, self.cfg.unet.size, self.cache) if first else None
-        distill(
-            person, self.trained_autoencoder(), self.trained_speech(), self.windows(person)[:2],
-            held_out, self.run, a.student_minutes, Distillation(), STUDENT_IMAGE, Lpips(a.lpips),
-        )  # fmt: skip
-
-    def export(self) -> None:
-        a = self.args
-        if a.text is None:
-            raise DataError("exporting needs --text FILE.json: name, label, licence, consent, ...")
-        student = Student(self.cfg.unet)
-        student.load_state_dict(_load(self.run / "student.pt", "student")["ema"]["shadow"])
-        auto, person = self.trained_autoencoder(), self.person()
-        typical = spread_frames(person.frames, CALIBRATION_FRAMES)
-        trained = Trained(
-            auto, student.eval(), self.trained_speech(), WhisperEncoder.load(a.whisper),
-            person.pose_deg, encode_all(auto.encoder, typical).numpy(),
-        )  # fmt: skip
-        folder = export_bundle(trained, self.run / "bundle", *_read_text(a.text))
-        print(f"wrote {folder}")
+def stages_of(args: argparse.Namespace, team: Team) -> tuple[Stages, tuple[str, ...]]:
+    """The stages that ``args`` describe, and the names of those to run."""
+    names: tuple[str, ...] = STAGES if args.stage == "all" else (args.stage,)
+    if args.no_export:
+        names = tuple(name for name in names if name != "export")
+    recipe = load_recipe(args.config)
+    data = train_set_of(args.data)
+    held_out = args.held_out
+    if held_out is None:
+        held_out = [] if data == args.data else sets_of(args.data)
+    view = Terminal(names) if team.main else View()
+    run = Run(args.run, recipe.seed, team, view)
+    return Stages(recipe, run, data, held_out, args.weights, args.text), names
 
 
-def _read_text(path: Path) -> tuple[BundleText, dict[str, Any]]:
-    """What a person says about the avatar, and the figures to quote."""
+def check(stages: Stages, names: tuple[str, ...]) -> None:
+    """Everything that can be wrong is found now, not after an hour.
+
+    Raises:
+        DataError: saying what is wrong and what to do.
+    """
+    data, recipe, run = stages.data, stages.recipe, stages.run
+    if "export" in names:
+        if stages.text is None:
+            raise DataError(
+                "an avatar is exported with --text FILE, which says what it is called and who "
+                "agreed to what (docs/your-avatar.md has one to copy); to train without, give "
+                "--no-export"
+            )
+        read_description(stages.text)
+    if set(names) & {"autoencoder", "student"}:
+        _ = stages.lpips
+    width = stages.front_end.width
     try:
-        text = json.loads(path.read_text(encoding="utf-8"))
-        licences = tuple(path.parent / name for name in text.pop("licence_files", ()))
-        figures: dict[str, Any] = text.pop("figures", {})
-        text["attributions"] = tuple(text["attributions"])
-        return BundleText(**text, licence_files=licences), figures
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        run.folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise DataError(f"{run.folder} is a file; give -o a folder") from None
+    with np.load(data / "truth.npz") as truth:
+        frames = len(truth["pose_deg"]) if "pose_deg" in truth else 0
+    seconds = frames / 25
+    if seconds < SHORTEST_S:
         raise DataError(
-            f"{path} cannot describe an avatar: {error}; see docs/training.md"
-        ) from None
+            f"{data} holds {seconds:.0f} s of video: an avatar needs a few minutes; record more "
+            "and run `daetalker prepare` again"
+        )
+    check_space(run.folder, recipe, frames, width)
+    for person in (stages.person, *stages.others):
+        if not (np.isfinite(person.pose_deg).all() and np.isfinite(person.landmarks).all()):
+            raise DataError(f"{data}: truth.npz holds numbers that are not finite; prepare it anew")
+    for folder, other in zip(stages.held_out, stages.others, strict=True):
+        if len(other.frames) < recipe.window.frames:
+            raise DataError(f"{folder} is shorter than a window of {recipe.window.frames} frames")
+    if not stages.shut.any():
+        raise DataError(
+            f"{data}: the mouth is never shut, and silence would have no picture; record 20 s of "
+            "silence and run `daetalker prepare` again"
+        )
 
 
-def _load(path: Path, stage: str) -> Any:
-    if not path.is_file():
-        raise DataError(f"{path} is missing: run the stage '{stage}' first")
-    return torch.load(path, map_location="cpu", weights_only=True)
+def train(args: argparse.Namespace, team: Team) -> None:
+    """Check, plan, and run the stages asked for."""
+    stages, names = stages_of(args, team)
+    view = stages.run.view
+    if team.main:
+        view.say(f"reading {stages.data} ...")
+        check(stages, names)
+    team.wait()
+    recipe, run = stages.recipe, args.run
+    plan = open_plan(run, recipe, stages.data)
+    asked = {name: getattr(args, f"steps_{name}") for name in LEARNING if name in names}
+    asked = {name: steps for name, steps in asked.items() if steps is not None}
+    if any(steps < 1 for steps in asked.values()) or (args.minutes or 1) <= 0:
+        raise DataError("a budget must be above 0")
+    if args.minutes and all(name in plan.steps for name in names if name in LEARNING):
+        view.say(f"{run / 'plan.json'} keeps the steps planned before; --minutes changes nothing")
+    untimed = [
+        name for name in names
+        if name in (*LEARNING, "latents")
+        and ("window" if name == "latents" else name) not in plan.rates
+    ]  # fmt: skip
+    if untimed:
+        view.say("timing a few steps of each stage ...")
+        plan.rates.update(rehearse(stages, untimed))
+    budget(plan, recipe, len(stages.person.frames), names, args.minutes, asked)
+    team.wait()
+    if team.main and not args.estimate:
+        plan.save(run)
+    team.wait()
+    plan = plan if args.estimate else open_plan(run, recipe, stages.data)
+    left_s = remaining_s(plan, run, names)
+    view.say(announce(plan, left_s, time.time()))
+    if args.estimate:
+        return
+    stages.steps = plan.steps
+    for number, name in enumerate(names):
+        if name == "ablations":
+            train_ablations(stages, args.steps_ablation)
+            continue
+        view.stage(name, sum(left_s.get(later, 0.0) for later in names[number + 1 :]))
+        getattr(stages, name)()
 
 
 def main(argv: list[str]) -> int:
@@ -203,17 +172,26 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    recipe = Recipe(args)
+    team = assemble()
     try:
-        for stage in STAGES if args.stage == "all" else (args.stage,):
-            getattr(recipe, stage)()
-    except (DataError, FileNotFoundError) as error:
-        print(f"daetalker train: {error}", file=sys.stderr)
-        return 2
+        train(args, team)
     except KeyboardInterrupt:
         print("daetalker train: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    except (DataError, FileNotFoundError, PermissionError) as error:
+        return _sorry(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _sorry(f"the disk that holds {args.run} is full: make room, the same command goes "
+                      "on from the last checkpoint")  # fmt: skip
+    team.disband()
     return 0
+
+
+def _sorry(message: str) -> int:
+    print(f"daetalker train: {message}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ pixels of the video).  T frames, S pixels a side.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -37,12 +39,14 @@ class Person:
         audio: ``[640 T]`` float32 in [-1, 1] at 16 kHz.
         pose_deg: ``[T, 3]`` yaw, pitch, roll in degrees.
         landmarks: ``[T, 68, 2]`` in pixels of ``frames``.
+        segment_starts: ``[N]`` first frame of every contiguous piece, ascending, the first 0.
     """
 
     frames: NDArray[np.uint8]
     audio: NDArray[np.float32]
     pose_deg: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    segment_starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def first(self, count: int) -> Person:
         """The first ``count`` frames."""
@@ -51,6 +55,7 @@ class Person:
             self.audio[: count * SAMPLES_PER_FRAME],
             self.pose_deg[:count],
             self.landmarks[:count],
+            self.segment_starts[self.segment_starts < count],
         )
 
     @property
@@ -109,6 +114,20 @@ def folder_key(folder: Path) -> str:
     return f"{whole.name}-{hashlib.sha256(str(whole).encode()).hexdigest()[:8]}"
 
 
+def reserve(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap[Any, Any]:
+    """A new array file with its whole size taken from the disk now.
+
+    A sparse file would end the process by SIGBUS when the disk fills up; this raises instead.
+
+    Raises:
+        OSError: if the disk is too full.
+    """
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return out
+
+
 def decode_frames(video: Path, size: int, cache: Path) -> NDArray[np.uint8]:
     """Decode a square video once into an array file and map it: ``[T, size, size, 3]`` uint8.
 
@@ -125,16 +144,16 @@ def decode_frames(video: Path, size: int, cache: Path) -> NDArray[np.uint8]:
                 stream.thread_type = "AUTO"
                 if stream.width != stream.height:
                     raise DataError(f"{video} is {stream.width}x{stream.height}; crop it square")
-                out = np.lib.format.open_memmap(
-                    partial, mode="w+", dtype=np.uint8, shape=(stream.frames, size, size, 3)
-                )
+                out = reserve(partial, (stream.frames, size, size, 3), np.uint8)
                 count = 0
                 for frame in container.decode(video=0):
+                    if count == len(out):
+                        raise DataError(f"{video} holds more frames than it announces")
                     out[count] = frame.to_ndarray(
                         format="rgb24", width=size, height=size, interpolation="AREA"
                     )
                     count += 1
-        except (av.FFmpegError, OSError, IndexError) as error:
+        except (av.FFmpegError, IndexError) as error:
             raise DataError(f"cannot read video from {video}: {error}") from error
         if count != out.shape[0]:
             raise DataError(f"{video} announces {out.shape[0]} frames but holds {count}")
@@ -144,22 +163,64 @@ def decode_frames(video: Path, size: int, cache: Path) -> NDArray[np.uint8]:
     return frames
 
 
+SET_FILES = ("video.mp4", "audio.wav", "truth.npz")
+
+
+def is_set(folder: Path) -> bool:
+    """Whether ``folder`` is one set, as opposed to a dataset of several."""
+    return any((folder / name).is_file() for name in SET_FILES)
+
+
+def sets_of(folder: Path) -> list[Path]:
+    """Held-out sets of a dataset (``test*``, sorted); a set is its own and only one.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if is_set(folder):
+        return [folder]
+    found = sorted(child for child in folder.glob("test*") if is_set(child))
+    if not found:
+        raise DataError(
+            f"{folder} holds no test set: expected a folder made by `daetalker prepare` "
+            "(with train/ and test/) or one set with video.mp4, audio.wav and truth.npz"
+        )
+    return found
+
+
+def train_set_of(folder: Path) -> Path:
+    """The training set of a dataset, or the set itself.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if is_set(folder):
+        return folder
+    if not is_set(folder / "train"):
+        raise DataError(
+            f"{folder} holds no training set: expected a folder made by `daetalker prepare` "
+            "(with train/ and test/) or one set with video.mp4, audio.wav and truth.npz"
+        )
+    return folder / "train"
+
+
 def load_person(folder: Path, size: int, cache: Path) -> Person:
     """Load a folder in the format above.
 
     Raises:
         DataError: if a file is missing or lengths disagree; the message names the file.
     """
-    for name in ("video.mp4", "audio.wav", "truth.npz"):
+    for name in SET_FILES:
         if not (folder / name).is_file():
             raise DataError(f"{folder} is not a training folder: {name} is missing")
     frames = decode_frames(folder / "video.mp4", size, cache)
     with np.load(folder / "truth.npz") as truth:
         pose = truth["pose_deg"].astype(np.float32)
         landmarks = truth["landmarks"].astype(np.float32)
+        starts = truth.get("segment_start_frame", [0])
     with av.open(str(folder / "video.mp4")) as container:
         native = container.streams.video[0].width
     if not len(frames) == len(pose) == len(landmarks):
         raise DataError(f"{folder}: video, pose and landmarks differ in length")
     audio = read_audio(folder / "audio.wav")
-    return Person(frames, audio, pose, landmarks * (size / native))
+    return Person(frames, audio, pose, landmarks * (size / native), np.asarray(starts, np.int64))

@@ -9,7 +9,6 @@ Shapes: W windows, N samples a window, F feature frames, C feature width.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,10 @@ from numpy.typing import NDArray
 
 from daetalker.models.acoustic import FrontEnd
 from daetalker.models.training.data import SAMPLES_PER_FRAME
+from daetalker.models.training.progress import View
+from daetalker.models.training.store import cached_rows
+
+SILENT = View()
 
 
 @dataclass(frozen=True)
@@ -63,22 +66,18 @@ def _features(
     windows: int,
     window: Callable[[int], NDArray[np.float32]],
     frames: int,
+    view: View,
     batch: int = 32,
 ) -> NDArray[np.float16]:
-    path = cache / f"{name}.npy"
-    if not path.exists():
-        partial = path.with_suffix(".part.npy")
-        shape = (windows, 2 * frames, front_end.width)
-        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-        for start in range(0, windows, batch):
-            stop = min(start + batch, windows)
-            out[start:stop] = front_end(np.stack([window(i) for i in range(start, stop)])).numpy()
-            if start // batch % 40 == 0:
-                print(f"{name}: {start} of {windows} windows", file=sys.stderr, flush=True)
-        out.flush()
-        partial.rename(path)
-    features: NDArray[np.float16] = np.load(path, mmap_mode="r")
-    return features
+    def rows(start: int, stop: int) -> NDArray[np.float16]:
+        heard = front_end(np.stack([window(i) for i in range(start, stop)]))
+        return heard.numpy().astype(np.float16)
+
+    def progress(done: int, total: int) -> None:
+        view.rows("acoustic features, window", done, total)
+
+    shape = (windows, 2 * frames, front_end.width)
+    return cached_rows(cache / f"{name}.npy", shape, np.float16, rows, batch, progress)
 
 
 def clean_windows(
@@ -89,12 +88,15 @@ def clean_windows(
     frames: int = 50,
     first: int = 4,
     step: int = 2,
+    view: View = SILENT,
 ) -> WindowSet:
     """One window every ``step`` video frames over the whole recording."""
     ends = np.arange(first, len(audio) // SAMPLES_PER_FRAME + 1, step)
-    features = _features(
-        name, cache, front_end, len(ends), lambda i: cut_window(audio, ends[i], frames), frames
-    )
+
+    def window(i: int) -> NDArray[np.float32]:
+        return cut_window(audio, ends[i], frames)
+
+    features = _features(name, cache, front_end, len(ends), window, frames, view)
     return WindowSet(features, ends, np.full(len(ends), frames))
 
 
@@ -106,6 +108,7 @@ def augmented_windows(
     count: int = 5000,
     frames: int = 50,
     seed: int = 5,
+    view: View = SILENT,
 ) -> WindowSet:
     """Random windows: gain -16 to 6 dB, pink noise at 12 to 45 dB, 3 in 10 start inside."""
     rng = np.random.default_rng(seed)
@@ -126,7 +129,8 @@ def augmented_windows(
         hiss = noise[starts[i] : starts[i] + len(x)] * np.float32(level * 10 ** (-snr_db[i] / 20))
         return np.clip(x + hiss, -1.0, 1.0).astype(np.float32)
 
-    return WindowSet(_features(name, cache, front_end, count, window, frames), ends, history)
+    features = _features(name, cache, front_end, count, window, frames, view)
+    return WindowSet(features, ends, history)
 
 
 def quiet_windows(
@@ -137,6 +141,7 @@ def quiet_windows(
     count: int = 400,
     frames: int = 50,
     seed: int = 6,
+    view: View = SILENT,
 ) -> WindowSet:
     """Digital silence and quiet rooms (pink noise and mains hum below -45 dBFS).
 
@@ -155,6 +160,6 @@ def quiet_windows(
         tone = hum[i] * np.sin(2 * np.pi * hum_hz[i] * seconds)
         return (level[i] * (noise[starts[i] : starts[i] + length] + tone)).astype(np.float32)
 
-    features = _features(name, cache, front_end, count, window, frames)
+    features = _features(name, cache, front_end, count, window, frames, view)
     whole = np.full(count, frames)
     return WindowSet(features, whole, whole, hold=rng.choice(closed, count))

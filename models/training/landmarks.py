@@ -48,6 +48,16 @@ MOUTH_POINTS = (
     14,
     87,
 )
+# The iBUG 68 in their order, left of the picture first: jaw line from ear to ear, brows, bridge and
+# foot of the nose, eyes, outer and inner lips.
+IBUG_POINTS = (
+    *(127, 234, 93, 58, 172, 150, 149, 148, 152, 377, 378, 379, 397, 288, 323, 454, 356),
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
+    *(168, 197, 195, 4, 98, 97, 2, 326, 327),
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+    *(61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91),
+    *(78, 81, 13, 311, 308, 402, 14, 178),
+)
 
 
 class MeasureError(RuntimeError):
@@ -84,6 +94,11 @@ class Face:
         return pose_of_rotation(self.rotation)
 
     @property
+    def ibug(self) -> NDArray[np.float32]:
+        """``[68, 2]`` the points of the training folders, in picture widths."""
+        return self.points[list(IBUG_POINTS), :2]
+
+    @property
     def mouth(self) -> NDArray[np.float32]:
         """``[20, 2]`` mouth points with the head turned to the front, in eye distances.
 
@@ -112,12 +127,13 @@ class FaceMeter:
 
     Args:
         model: MediaPipe's ``face_landmarker.task``.
+        faces: most faces looked for in a picture.
 
     Raises:
         MeasureError: if MediaPipe or the model is missing or the model cannot be read.
     """
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, faces: int = 1) -> None:
         try:
             from mediapipe import Image, ImageFormat
             from mediapipe.tasks.python import BaseOptions, vision
@@ -134,7 +150,7 @@ class FaceMeter:
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(model)),
             running_mode=vision.RunningMode.IMAGE,
-            num_faces=1,
+            num_faces=faces,
             output_facial_transformation_matrixes=True,
         )
         try:
@@ -147,12 +163,20 @@ class FaceMeter:
 
     def measure(self, rgb: NDArray[np.uint8]) -> Face | None:
         """The face in ``rgb [S, S, 3]``, or None if there is none; small pictures are enlarged."""
+        faces = self.measure_all(rgb)
+        return faces[0] if faces else None
+
+    def measure_all(self, rgb: NDArray[np.uint8]) -> list[Face]:
+        """Every face in ``rgb [S, S, 3]``, the one with the widest eyes first."""
         found = self._landmarker.detect(self._image(enlarge(rgb, MIN_SIDE)))
-        if not found.face_landmarks:
-            return None
-        points = np.array([[p.x, p.y, p.z] for p in found.face_landmarks[0]], np.float32)
-        matrix = np.asarray(found.facial_transformation_matrixes[0], np.float32)[:3, :3]
-        return Face(points, matrix / np.linalg.norm(matrix, axis=0, keepdims=True))
+        faces = []
+        for marks, matrix in zip(
+            found.face_landmarks, found.facial_transformation_matrixes, strict=True
+        ):
+            points = np.array([[p.x, p.y, p.z] for p in marks], np.float32)
+            rotation = np.asarray(matrix, np.float32)[:3, :3]
+            faces.append(Face(points, rotation / np.linalg.norm(rotation, axis=0, keepdims=True)))
+        return sorted(faces, key=lambda face: -face.eye_distance)
 
     def close(self) -> None:
         """Free the networks; calling it again does nothing."""

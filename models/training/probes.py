@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from daetalker.models.bundle import Preset
 from daetalker.models.training import lips
 from daetalker.models.training.data import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
-from daetalker.models.training.landmarks import FaceMeter
+from daetalker.models.training.landmarks import Face
 from daetalker.models.training.progress import track
 
 Pose = tuple[float, float, float]
@@ -27,8 +27,14 @@ AFTER_SPEECH_S = 1.0
 ROOM_DBFS = -55.0
 
 
+class Meter(Protocol):
+    """What finds a face in ``rgb [S, S, 3]`` uint8, or None: `landmarks.FaceMeter` or a fake."""
+
+    def measure(self, rgb: NDArray[np.uint8]) -> Face | None: ...
+
+
 class Frame(Protocol):
-    """One synthesised frame: ``rgb [S, S, 3]`` uint8, ``latent [D]``."""
+    """One synthesised frame: ``rgb [S, S, 3]`` uint8, ``latent [D]``, pose asked for in degrees."""
 
     @property
     def index(self) -> int: ...
@@ -38,6 +44,8 @@ class Frame(Protocol):
     def latent(self) -> NDArray[np.float32]: ...
     @property
     def speaking(self) -> bool: ...
+    @property
+    def pose(self) -> tuple[float, float, float]: ...
 
 
 class Synthesise(Protocol):
@@ -65,7 +73,7 @@ def seam_ratio(steps: NDArray[np.float64], speaking: NDArray[np.bool_], hop: int
 
 
 def silence_probe(
-    meter: FaceMeter,
+    meter: Meter,
     synthesise: Synthesise,
     audio: Audio,
     silence_s: float,
@@ -114,7 +122,7 @@ def silence_probe(
 
 
 def pose_probe(
-    meter: FaceMeter,
+    meter: Meter,
     synthesise: Synthesise,
     audio: Audio,
     presets: Sequence[Preset],

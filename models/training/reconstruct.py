@@ -23,7 +23,10 @@ from daetalker.models.training.progress import track
 Image = NDArray[np.float32]
 Scores = dict[str, float]
 Score = Callable[[Image, Image], Scores]
+# Called with a decoder's name, a frame and its picture [S, S, 3] uint8.
+Show = Callable[[str, int, NDArray[np.uint8]], None]
 
+STUDENT = "student"
 KEYS = ("psnr_db", "ssim", "lpips", "mouth_psnr_db")
 TEACHER_BATCH = 4
 
@@ -88,11 +91,16 @@ def reconstruction(
     teacher_frames: int,
     teacher_steps: Sequence[int] = (50,),
     threads: int = 2,
+    show: Show = lambda name, index, rgb: None,
 ) -> dict[str, Any]:
     """Mean figures of the student, of the teacher, and of the student on the teacher's frames.
 
     Frames are evenly spaced over the folder.  A bundle without encoder, or without teacher, leaves
     None in the keys that need it.
+
+    Args:
+        show: is given the pictures of the ``teacher_frames``: `STUDENT`'s and, named by
+            `teacher_name`, the teacher's.
 
     Returns:
         ``psnr_db``, ``ssim``, ``lpips``, ``mouth_psnr_db`` (a square of a quarter of the side
@@ -109,23 +117,24 @@ def reconstruction(
     encoder = Network(bundle, "encoder", threads)
     student = Network(bundle, "student", threads)
 
-    def through_student(index: int) -> Scores:
+    def through_student(index: int, show: Show = lambda name, index, rgb: None) -> Scores:
         truth = to_unit(person.frames[index])
         latent = encoder(truth.transpose(2, 0, 1)[None].copy())
-        # One frame a call, as the stream does it.
-        return _compare(to_unit(student(latent)[0]), truth, person, index, score)
+        rgb = student(latent)[0]  # one frame a call, as the stream does it
+        show(STUDENT, index, rgb)
+        return compare(to_unit(rgb), truth, person, index, score)
 
-    result |= _means([through_student(i) for i in track(many, "student", len(many))])
+    result |= means([through_student(i) for i in track(many, "student", len(many))])
     result["reconstruction_frames"] = len(many)
     if "teacher.onnx" not in files or not few:
         return result
-    result["student_on_teacher_frames"] = _means([through_student(i) for i in few])
+    result["student_on_teacher_frames"] = means([through_student(i, show) for i in few])
     result |= {"teacher_frames": len(few), "teacher_steps": teacher_steps[0]}
     teacher = Network(bundle, "teacher", threads)
     for number, steps in enumerate(teacher_steps):
-        scores = _teacher_scores(bundle, person, few, score, encoder, teacher, steps)
+        scores = _teacher_scores(bundle, person, few, score, encoder, teacher, steps, show)
         prefix = "teacher_" if number == 0 else f"teacher_{steps}_steps_"
-        result |= {prefix + key: value for key, value in _means(scores).items()}
+        result |= {prefix + key: value for key, value in means(scores).items()}
     return result
 
 
@@ -137,6 +146,7 @@ def _teacher_scores(
     encoder: Network,
     teacher: Network,
     steps: int,
+    show: Show,
 ) -> list[Scores]:
     """DDIM from the bundle's x_T; the result is rounded to 8 bits as a shown frame would be."""
     noise, scores = bundle.noise(), []
@@ -154,14 +164,19 @@ def _teacher_scores(
         start = np.repeat(noise, len(batch), axis=0)
         images = ddim_sample(run, start, steps, bundle.manifest.diffusion_steps)
         levels = np.rint((images.transpose(0, 2, 3, 1) + 1.0) * 127.5).clip(0, 255)
-        shown = to_unit(levels.astype(np.uint8))
-        scores += [
-            _compare(a, b, person, i, score) for a, b, i in zip(shown, truth, batch, strict=True)
-        ]
+        for rgb, wanted, index in zip(levels.astype(np.uint8), truth, batch, strict=True):
+            show(teacher_name(steps), index, rgb)
+            scores.append(compare(to_unit(rgb), wanted, person, index, score))
     return scores
 
 
-def _compare(shown: Image, truth: Image, person: Person, index: int, score: Score) -> Scores:
+def teacher_name(steps: int) -> str:
+    """What the pictures of so many DDIM steps are called."""
+    return f"T = {steps}"
+
+
+def compare(shown: Image, truth: Image, person: Person, index: int, score: Score) -> Scores:
+    """Figures of one picture ``[S, S, 3]`` in [-1, 1], by `KEYS`."""
     size = truth.shape[0]
     side = max(size // 4, 1)
     x, y = person.landmarks[index, MOUTH].mean(0) - side / 2
@@ -171,7 +186,8 @@ def _compare(shown: Image, truth: Image, person: Person, index: int, score: Scor
     return {**score(shown, truth), "mouth_psnr_db": 10.0 * float(np.log10(4.0 / error))}
 
 
-def _means(scores: Sequence[Scores]) -> dict[str, float]:
+def means(scores: Sequence[Scores]) -> dict[str, float]:
+    """The mean of each of `KEYS`."""
     return {key: mean([s[key] for s in scores]) for key in KEYS}
 
 

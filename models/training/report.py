@@ -19,7 +19,8 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
     ("lip_lag_frames", "  lag (positive: lips late)", "frames", "-1 to 1", ""),
     ("pbm_closed", "lips shut on p, b, m within one frame", "", ">= 0.85", "pbm_closed_ceiling"),
     ("pbm_control", "  the same in open vowels (control)", "", "<= 0.1", ""),
-    ("lmd", "mouth landmark distance", "eye distances", "", ""),
+    ("lmd", "LMD: mouth landmarks against truth", "pixels at 256", "<= 1.55", ""),
+    ("lmd_eye_distances", "  head turned to the front", "eye distances", "", ""),
     ("silence_motion", "lip movement in silence / speech", "", "<= 0.05", "silence_motion_floor"),
     ("silence_motion_visible", "  with shut lips counted as equal", "", "<= 0.05", ""),
     ("seam_ratio", "latent steps at seams / inside windows", "", "<= 1.15", ""),
@@ -35,12 +36,21 @@ ROWS: tuple[tuple[str, str, str, str, str], ...] = (
 )
 
 
+# What the report's page begins with: key, name, digits after the point, unit.
+HEADLINES: tuple[tuple[str, str, int, str], ...] = (
+    ("psnr_db", "held-out frames, PSNR", 1, "dB"),
+    ("ssim", "SSIM", 3, ""),
+    ("lpips", "LPIPS", 3, ""),
+    ("lmd", "mouth landmarks off (LMD)", 2, "px"),
+    ("lip_corr", "lip opening: correlation", 2, ""),
+    ("pbm_closed", "lips shut on p, b, m", 2, ""),
+    ("pose_msd_deg2", "specified pose off", 2, "deg²"),
+)
+
+
 def format_table(result: Mapping[str, Any]) -> str:
     """The main figures with their aims and the measure's own value on the true video."""
-    lines = [("figure", "value", "unit", "aim", "on true video")]
-    for key, label, unit, aim, bound in ROWS:
-        value = _show(_get(result, key))
-        lines.append((label, value, unit, aim, _show(_get(result, bound)) if bound else ""))
+    lines = [("figure", "value", "unit", "aim", "on true video"), *base_lines(result)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     head = " ".join(str(result[k]) for k in ("avatar", "data") if k in result)
     if "size" in result:
@@ -50,6 +60,14 @@ def format_table(result: Mapping[str, Any]) -> str:
         for line in lines
     )
     return "\n".join(filter(None, (head, *rows)))
+
+
+def base_lines(result: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Label, value, unit, aim and bound of each of `ROWS`."""
+    return [
+        (label, _show(_get(result, key)), unit, aim, _show(_get(result, bound)) if bound else "")
+        for key, label, unit, aim, bound in ROWS
+    ]
 
 
 def _get(result: Mapping[str, Any], path: str) -> Any:

@@ -19,11 +19,16 @@ from torch.nn import functional as F
 
 from daetalker.models.autoencoder import AutoencoderConfig, DiffusionAutoencoder
 from daetalker.models.diffusion import add_noise
-from daetalker.models.training.data import EYES, MOUTH, Person, load_person
-from daetalker.models.training.loop import Loop, best_device, place
+from daetalker.models.training.data import EYES, MOUTH, Person
+from daetalker.models.training.loop import Loop, Run, place
 from daetalker.models.training.metrics import Lpips, psnr_db, ssim
+from daetalker.models.training.store import save_state
+from daetalker.models.training.team import autocast
 
 HELD_OUT_IMAGES = 48
+MEAN_FRAMES = 300
+# DDIM evaluations of the held-out figures while training: enough to see whether c is decodable.
+MEASURED_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,9 @@ class AutoencoderTraining:
         lpips: weight of the perceptual loss on one crop a frame.
         crop: side of that crop in pixels.
         near: share of the crops that lie around the mouth; the rest lie anywhere.
+        ssim: weight of (1 - SSIM) of the frames decoded in one evaluation.
         readout: weight of the linear read-out of pose and landmarks from c.
-        freeze: share of the time after which the encoder rests at its averaged weights, so that
+        freeze: share of the steps after which the encoder rests at its averaged weights, so that
             speech2latent can be trained while the decoder goes on.
     """
 
@@ -52,6 +58,7 @@ class AutoencoderTraining:
     lpips: float = 0.25
     crop: int = 128
     near: float = 2 / 3
+    ssim: float = 0.2
     readout: float = 0.2
     freeze: float = 0.45
 
@@ -142,8 +149,8 @@ class ImageLoss:
         landmarks: NDArray[np.float32],
         rng: np.random.Generator,
         perceptual: int,
-    ) -> tuple[Tensor, float]:
-        """Loss over ``[B, 3, S, S]``; LPIPS on the first ``perceptual`` frames only."""
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and its pixel part; LPIPS on the first ``perceptual`` of ``[B, 3, S, S]`` only."""
         weights = torch.from_numpy(
             region_weights(landmarks, self.size, self.cfg.mouth, self.cfg.eyes)
         ).to(out.device)
@@ -157,79 +164,77 @@ class ImageLoss:
         a = cut(out[:perceptual], starts, crop)
         b = cut(truth[:perceptual], starts, crop)
         loss = loss + self.cfg.lpips * self.lpips(a, b).mean()
-        return loss, float(pixel.detach())
+        return loss, pixel
 
 
 @torch.no_grad()
-def measure(
-    auto: DiffusionAutoencoder, images: Tensor, lpips: Lpips, steps: int
-) -> dict[str, float]:
-    """Held-out figures of one evaluation from x_T and of DDIM with ``steps`` evaluations."""
-    rows: dict[str, list[Tensor]] = {}
-    for batch in images.split(16):
-        with torch.autocast(images.device.type, torch.bfloat16):
-            c = auto.encoder(batch)
-            outs = {"": auto.first_step(c), "ddim_": auto.decode(c, steps)}
-        for name, out in outs.items():  # the metrics themselves want full precision
-            out = out.float().clamp(-1, 1)
-            rows.setdefault(name + "psnr", []).append(psnr_db(out, batch))
-            rows.setdefault(name + "ssim", []).append(ssim(out, batch))
-            rows.setdefault(name + "lpips", []).append(lpips(out, batch))
-    return {k: float(torch.cat(v).mean()) for k, v in rows.items()}
+def decode_both(auto: DiffusionAutoencoder, images: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Images by one evaluation from x_T and by DDIM with ``steps``, float32 in [-1, 1]."""
+    with autocast(images.device):
+        c = auto.encoder(images)
+        first, many = auto.first_step(c), auto.decode(c, steps)
+    return first.float().clamp(-1, 1), many.float().clamp(-1, 1)
+
+
+@torch.no_grad()
+def likeness(out: Tensor, truth: Tensor, lpips: Lpips) -> dict[str, float]:
+    """Mean PSNR in dB, SSIM and LPIPS of ``[B, 3, S, S]``; metrics want full precision."""
+    figures = {"psnr": psnr_db(out, truth), "ssim": ssim(out, truth), "lpips": lpips(out, truth)}
+    return {key: float(value.mean()) for key, value in figures.items()}
 
 
 def train_autoencoder(
-    data: Path,
-    held_out: Path | None,
-    run: Path,
-    minutes: float,
+    person: Person,
+    held_out: Person | None,
+    run: Run,
+    steps: int,
     cfg: AutoencoderConfig,
     training: AutoencoderTraining,
-    lpips_weights: Path,
-    seed: int = 0,
+    lpips: Lpips,
 ) -> Path:
-    """Train stage 1 for ``minutes`` (resuming what is in ``run``) and return the checkpoint.
-
-    Raises:
-        DataError: if ``data`` is not a training folder.
-    """
-    size = cfg.unet.size
-    torch.manual_seed(seed)
+    """Make stage 1's ``steps`` (resuming what is in ``run``) and return the checkpoint."""
+    size, team = cfg.unet.size, run.team
+    device = team.device
     torch.set_flush_denormal(True)
-    device = best_device()
-    person = load_person(data, size, run / "cache")
+    run.rng("autoencoder")  # the initial weights are random, too
     stage = Stage1(cfg)
-    sample = to_images(spread_frames(person.frames, 300))
+    sample = to_images(spread_frames(person.frames, MEAN_FRAMES))
     stage.auto.decoder.up.mean_image.data = sample.mean(0, keepdim=True)
-    stage = place(stage, device)
-    lpips = place(Lpips(lpips_weights), device)
+    stage, shadow = place(stage, device), place(Stage1(cfg), device)
+    lpips = place(lpips, device)
     optimizer = torch.optim.Adam(stage.parameters(), betas=(0.9, 0.99))
-    loop = Loop("autoencoder", run, stage, optimizer, minutes, training.rate)
-    shadow = place(Stage1(cfg), device)
-    image_loss = ImageLoss(training, size, lpips)
-    targets = targets_of(person, size)
-    rng = np.random.default_rng(seed + loop.step)
     test = None
     if held_out is not None:
-        other = load_person(held_out, size, run / "cache")
-        test = to_images(spread_frames(other.frames, HELD_OUT_IMAGES)).to(device)
-    auto, n_diff = stage.auto, training.diffusion
-    one_step = training.batch - n_diff
+        test = to_images(spread_frames(held_out.frames, HELD_OUT_IMAGES)).to(device)
 
-    def rest_encoder() -> None:
-        stage.freeze_encoder(loop.ema.shadow)
-        loop.save()
-        torch.save({"modules": loop.ema.shadow, "step": loop.step}, run / "encoder.pt")
-        loop.note(frozen=1)
+    def measure() -> dict[str, float]:
+        if test is None:
+            return {}
+        shadow.load_state_dict(loop.ema.shadow)
+        parts = [decode_both(shadow.auto, part, MEASURED_STEPS) for part in test.split(16)]
+        first, many = (torch.cat(outs) for outs in zip(*parts, strict=True))
+        pick = slice(None, None, max(1, len(test) // 4))
+        loop.board.frames("truth, one step, ten steps", [test[pick], first[pick], many[pick]],
+                          loop.step)  # fmt: skip
+        slow = likeness(many, test, lpips)
+        return likeness(first, test, lpips) | {f"ddim_{k}": v for k, v in slow.items()}
 
-    for fraction in loop:
-        if fraction >= training.freeze and not stage.frozen:
-            rest_encoder()
+    loop = Loop(
+        "autoencoder", run, stage, optimizer, steps, training.rate, samples=training.batch,
+        measure=measure,
+    )  # fmt: skip
+    image_loss = ImageLoss(training, size, lpips)
+    targets = targets_of(person, size)
+    auto, n_diff = stage.auto, team.share(training.diffusion)
+    batch = team.share(training.batch)
+    one_step = batch - n_diff
+    for step in loop:
+        if step.share >= training.freeze and not stage.frozen:
+            _rest_encoder(stage, loop, run)
         learning = not bool(stage.frozen)
-        picks = np.sort(rng.integers(0, len(person.frames), training.batch))
-        rng.shuffle(picks)
+        picks = step.rng.integers(0, len(person.frames), batch)
         x = to_images(person.frames[picks]).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             with torch.set_grad_enabled(learning):
                 c = auto.encoder(x)
             read = F.mse_loss(stage.readout(c).float(), torch.from_numpy(targets[picks]).to(device))
@@ -239,19 +244,22 @@ def train_autoencoder(
             x_t = add_noise(auto.schedule, x[one_step:], t, torch.randn_like(x[one_step:]))
             denoised = auto.decoder(x_t, t, noisy[one_step:])
             out = torch.cat([first, denoised])
-            loss, pixel = image_loss(out, x, person.landmarks[picks], rng, perceptual=one_step)
+            points = person.landmarks[picks]
+            loss, pixel = image_loss(out, x, points, step.rng, perceptual=one_step)
             if learning:
                 loss = loss + training.readout * read
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
-        optimizer.step()
-        loop.log(
-            loss=float(loss.detach()), pixel=pixel, readout=float(read.detach()), grad=float(norm)
-        )
-        if test is not None and loop.step % 400 == 399:
-            shadow.load_state_dict(loop.ema.shadow)
-            loop.note(**measure(shadow.auto, test, lpips, steps=10))
+        alike = ssim(first.float(), x[:one_step]).mean()
+        loss = loss + training.ssim * (1.0 - alike)
+        loop.learn(loss)
+        loop.log(loss=loss, pixel=pixel, ssim=alike, readout=read)
     if not stage.frozen:
-        rest_encoder()
+        _rest_encoder(stage, loop, run)
+        loop.save()
     return loop.path
+
+
+def _rest_encoder(stage: Stage1, loop: Loop, run: Run) -> None:
+    """Stage 2 may begin: ``encoder.pt`` holds what it needs and will not change."""
+    stage.freeze_encoder(loop.ema.shadow)
+    if run.team.main and run.rehearsal is None:
+        save_state(run.folder / "encoder.pt", {"modules": loop.ema.shadow, "step": loop.step})

@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from daetalker.models.encoder import ImageEncoder
 from daetalker.models.pose import POSE_SCALE_DEG
 from daetalker.models.speech2latent import Speech2Latent, Speech2LatentConfig
-from daetalker.models.training.data import MOUTH, Person, lip_opening
-from daetalker.models.training.features import WindowSet
-from daetalker.models.training.loop import Loop, best_device
+from daetalker.models.training.data import Person
+from daetalker.models.training.features import SILENT, WindowSet
+from daetalker.models.training.loop import Loop, Run
+from daetalker.models.training.mouth_probe import MouthProbe, mouth_shape, probe_of
+from daetalker.models.training.progress import View
+from daetalker.models.training.store import cached_rows
+from daetalker.models.training.team import autocast
 from daetalker.models.training.train_autoencoder import to_images
 
 
@@ -49,23 +51,56 @@ class Speech2LatentTraining:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A person's held-out speech, measured while training."""
+    """A person's held-out speech, measured while training; latents ``[T, D]`` on the CPU."""
 
     name: str
     person: Person
     windows: WindowSet
+    latents: Tensor
+
+
+@dataclass(frozen=True)
+class Material:
+    """What speech2latent learns from.
+
+    Attributes:
+        latents: ``[T, D]`` of every frame of ``person``, on the CPU.
+        windows: windows of ``person``'s speech.
+        held_out: measured while training.
+    """
+
+    person: Person
+    latents: Tensor
+    windows: Sequence[WindowSet]
+    held_out: Sequence[HeldOut] = ()
 
 
 @torch.no_grad()
-def encode_all(encoder: ImageEncoder, frames: NDArray[np.uint8], batch: int = 48) -> Tensor:
-    """Latents of every frame, ``[T, D]`` on the CPU."""
-    rows = []
+def encode_images(
+    encoder: nn.Module,
+    frames: NDArray[np.uint8],
+    path: Path | None = None,
+    view: View = SILENT,
+    batch: int = 48,
+) -> Tensor:
+    """Latents of every frame, ``[T, D]`` on the CPU; kept in ``path`` if given."""
     device = next(encoder.parameters()).device
-    for start in range(0, len(frames), batch):
-        images = to_images(frames[start : start + batch]).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
-            rows.append(encoder(images).float().cpu())
-    return torch.cat(rows)
+
+    def rows(start: int, stop: int) -> NDArray[np.float32]:
+        with autocast(device):
+            out = encoder(to_images(frames[start:stop]).to(device))
+        latents: NDArray[np.float32] = out.float().cpu().numpy()
+        return latents
+
+    def progress(done: int, total: int) -> None:
+        view.rows("latents, frame", done, total)
+
+    if path is None:
+        starts = range(0, len(frames), batch)
+        return torch.from_numpy(np.concatenate([rows(i, i + batch) for i in starts]))
+    width = rows(0, 1).shape[1]
+    kept = cached_rows(path, (len(frames), width), np.float32, rows, batch, progress)
+    return torch.from_numpy(np.array(kept))
 
 
 def control_of(person: Person) -> NDArray[np.float32]:
@@ -73,155 +108,112 @@ def control_of(person: Person) -> NDArray[np.float32]:
     return np.concatenate([person.pose_deg, person.blink[:, None]], 1).astype(np.float32)
 
 
-def mouth_shape(person: Person) -> NDArray[np.float32]:
-    """``[T, 41]``: mouth landmarks in the nose's frame (unit: nose length), and lip opening."""
-    points = person.landmarks
-    nose = points[:, 33] - points[:, 27]
-    length = np.linalg.norm(nose, axis=-1, keepdims=True)
-    up = nose / length
-    across = np.stack([up[:, 1], -up[:, 0]], -1)
-    offset = (points[:, MOUTH] - points[:, 33:34]) / length[:, None]
-    local = np.stack(
-        [(offset * across[:, None]).sum(-1), (offset * up[:, None]).sum(-1)], -1
-    ).reshape(len(points), -1)
-    return np.concatenate([local, lip_opening(points)[:, None]], 1).astype(np.float32)
-
-
-class MouthProbe(nn.Module):
-    """Reads the mouth's shape from c; trained first, then frozen as part of the loss."""
-
-    def __init__(self, latent: int, outputs: int = 41) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(latent, 256), nn.SiLU(), nn.Linear(256, outputs))
-
-    def forward(self, c: Tensor) -> Tensor:
-        out: Tensor = self.layers(c)
-        return out
-
-
-def fit_probe(latents: Tensor, shape: Tensor, steps: int = 1500, noise: float = 0.1) -> MouthProbe:
-    """Fit the probe to standardised ``shape`` on noisy latents and freeze it."""
-    device = latents.device
-    probe = MouthProbe(latents.shape[1], shape.shape[1]).to(device)
-    optimizer = torch.optim.Adam(probe.parameters(), 2e-3, weight_decay=1e-6)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * (1 - step / steps)
-        pick = torch.randint(0, len(latents), (256,), device=device)
-        c = latents[pick]
-        loss = F.mse_loss(probe(c + noise * torch.randn_like(c)), shape[pick])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    probe.requires_grad_(False)
-    return probe.eval()
+def where(windows: Sequence[WindowSet], frames: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Video frame numbers ``[W, T]`` (clipped) of all windows and which of them hold speech."""
+    index, valid = [], []
+    for w in windows:
+        if w.hold is not None:
+            index.append(np.repeat(w.hold[:, None], frames, 1))
+            valid.append(np.ones((len(w.hold), frames), bool))
+            continue
+        numbers = w.ends[:, None] + np.arange(-frames, 0)
+        index.append(np.maximum(numbers, 0))
+        valid.append((numbers >= 0) & (numbers >= (w.ends - w.history)[:, None]))
+    return np.concatenate(index), np.concatenate(valid)
 
 
 def gather(
     windows: Sequence[WindowSet], picks: NDArray[np.int64], frames: int
 ) -> tuple[Tensor, NDArray[np.int64], NDArray[np.bool_]]:
-    """Features, video frame numbers ``[B, T]`` (clipped) and which of them hold speech."""
+    """Features ``[B, F, C]`` of the picked windows, and :func:`where` they lie."""
     sizes = np.cumsum([0, *(len(w.ends) for w in windows)])
-    features, index, valid = [], [], []
+    found, features = [], []
     for pick in picks:
         which = int(np.searchsorted(sizes, pick, side="right")) - 1
-        w, i = windows[which], pick - sizes[which]
+        w, i = windows[which], slice(pick - sizes[which], pick - sizes[which] + 1)
+        hold = None if w.hold is None else w.hold[i]
         features.append(w.features[i])
-        if w.hold is not None:
-            index.append(np.full(frames, w.hold[i]))
-            valid.append(np.ones(frames, bool))
-            continue
-        numbers = np.arange(w.ends[i] - frames, w.ends[i])
-        index.append(np.maximum(numbers, 0))
-        valid.append((numbers >= 0) & (numbers >= w.ends[i] - w.history[i]))
-    stacked = torch.from_numpy(np.stack(features).astype(np.float32))
-    return stacked, np.stack(index), np.stack(valid)
+        found.append(where([WindowSet(w.features[i], w.ends[i], w.history[i], hold)], frames))
+    index, valid = (np.concatenate(part) for part in zip(*found, strict=True))
+    return torch.from_numpy(np.concatenate(features).astype(np.float32)), index, valid
 
 
 def train_speech2latent(
-    person: Person,
-    encoder: ImageEncoder,
-    windows: Sequence[WindowSet],
-    held_out: Sequence[HeldOut],
-    run: Path,
-    minutes: float,
+    material: Material,
+    run: Run,
+    steps: int,
     cfg: Speech2LatentConfig,
     training: Speech2LatentTraining,
     frames: int = 50,
-    seed: int = 0,
+    hop: int = 4,
+    lookahead: int = 3,
+    live_frames: int | None = None,
+    measure_every: int = 250,
 ) -> Path:
-    """Train stage 2 for ``minutes`` (resuming what is in ``run``) and return the checkpoint."""
-    torch.manual_seed(seed)
-    device = best_device()
-    latents = encode_all(encoder.to(device), person.frames).to(device)
-    control = torch.from_numpy(control_of(person)).to(device)
+    """Make stage 2's ``steps`` (resuming what is in ``run``) and return the checkpoint.
+
+    Args:
+        frames: of a training sample.
+        live_frames: of a held-out window, if that is not the same.
+    """
+    live = frames if live_frames is None else live_frames
+    device, person, windows = run.team.device, material.person, material.windows
     raw_shape = mouth_shape(person)
     mean, std = raw_shape.mean(0), raw_shape.std(0) + 1e-6
-    shape = torch.from_numpy((raw_shape - mean) / std).to(device)
-    run.mkdir(parents=True, exist_ok=True)
-    probe = _probe(run / "probe.pt", latents, shape)
+    shape = torch.from_numpy((raw_shape - mean) / std)
+    probe = probe_of(run, material.latents, shape).to(device)
+    shape, latents = shape.to(device), material.latents.to(device)
+    control = torch.from_numpy(control_of(person)).to(device)
+    joins = np.zeros(len(latents), bool)
+    joins[person.segment_starts] = True
     gain = torch.full((shape.shape[1],), 1.0 / shape.shape[1], device=device)
     gain[-1] += 1.0  # the lip opening counts as much as all the landmarks together
-    model = Speech2Latent(cfg).to(device)
+    run.rng("speech2latent")
+    model, shadow = Speech2Latent(cfg).to(device), Speech2Latent(cfg).to(device)
     model.latent_mean.copy_(latents.mean(0))
-    model.latent_scale.copy_(latents.std(0))
+    model.latent_scale.copy_(latents.std(0) + 1e-6)
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), weight_decay=1e-6)
-    loop = Loop("speech2latent", run, model, optimizer, minutes, training.rate)
+    shapes = [(mouth_shape(other.person) - mean) / std for other in material.held_out]
+
+    def measure() -> dict[str, float]:
+        shadow.load_state_dict(loop.ema.shadow)
+        found: dict[str, float] = {}
+        for other, true in zip(material.held_out, shapes, strict=True):
+            found |= _measure(shadow.eval(), probe, other, true, live, hop, lookahead)
+        return found
+
+    loop = Loop(
+        "speech2latent", run, model, optimizer, steps, training.rate, samples=training.batch,
+        measure=measure, measure_every=measure_every,
+    )  # fmt: skip
+    if loop.step == 0:  # what the probe reads from true frames: the ceiling of lip_corr
+        for other, true in zip(material.held_out, shapes, strict=True):
+            read = probe(other.latents.to(device))[:, -1].cpu().numpy()
+            loop.note(**{f"{other.name}_probe_corr": _corr(read, true[:, -1])})
     weight = torch.full((frames,), training.body, device=device)
     weight[-training.tail :] = 1.0
-    total = sum(len(w.ends) for w in windows)
-    rng = np.random.default_rng(seed + loop.step)
-    shadow = Speech2Latent(cfg).to(device)
-    tests = []
-    for other in held_out:
-        test_shape = (mouth_shape(other.person) - mean) / std
-        tests.append((other, test_shape, encode_all(encoder, other.person.frames)))
-        read = probe(tests[-1][2].to(device))[:, -1].cpu().numpy()
-        loop.note(**{f"{other.name}_probe_corr": _corr(read, test_shape[:, -1])})
-
-    def measure() -> None:
-        shadow.load_state_dict(loop.ema.shadow)
-        for test in tests:
-            loop.note(**_measure(shadow.eval(), probe, *test, frames=frames))
-
-    for _ in loop:
+    total, batch = sum(len(w.ends) for w in windows), run.team.share(training.batch)
+    for step in loop:
         model.train()
-        features, index, valid = gather(windows, rng.integers(0, total, training.batch), frames)
+        features, index, valid = gather(windows, step.rng.integers(0, total, batch), frames)
         w = (torch.from_numpy(valid).to(device) * weight)[..., None]
         features = features.to(device)
         truth, given = latents[index], control[index]
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             out, pose = model(features, given)
         out, pose = out.float(), pose.float()
         norm = w.sum()
         error = ((out - truth) / model.latent_scale) ** 2
         l_latent = (error * w).sum() / norm / out.shape[-1]
-        steps = ((out[:, 1:] - out[:, :-1]) - (truth[:, 1:] - truth[:, :-1])) / model.latent_scale
-        l_velocity = (steps**2 * w[:, 1:]).sum() / norm / out.shape[-1]
+        moves = ((out[:, 1:] - out[:, :-1]) - (truth[:, 1:] - truth[:, :-1])) / model.latent_scale
+        inside = torch.from_numpy(~joins[index[:, 1:]]).to(device)[..., None]
+        l_velocity = (moves**2 * w[:, 1:] * inside).sum() / norm / out.shape[-1]
         l_mouth = ((probe(out) - shape[index]) ** 2 * gain * w).sum() / norm
         l_pose = (((pose - given[..., :3]) / POSE_SCALE_DEG) ** 2 * w).sum() / norm
         loss = l_latent + training.mouth * l_mouth + training.velocity * l_velocity
-        loss = loss + training.alpha * l_pose
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        loop.log(
-            latent=float(l_latent.detach()), mouth=float(l_mouth.detach()),
-            velocity=float(l_velocity.detach()), pose=float(l_pose.detach()),
-        )  # fmt: skip
-        if loop.step % 250 == 249:
-            measure()
-    measure()
+        loop.learn(loss + training.alpha * l_pose)
+        loop.log(latent=l_latent, mouth=l_mouth, velocity=l_velocity, pose=l_pose)
     return loop.path
-
-
-def _probe(path: Path, latents: Tensor, shape: Tensor) -> MouthProbe:
-    if not path.exists():
-        torch.save(fit_probe(latents, shape).state_dict(), path)
-    probe = MouthProbe(latents.shape[1], shape.shape[1]).to(latents.device)
-    probe.load_state_dict(torch.load(path, map_location=latents.device, weights_only=True))
-    return probe.eval().requires_grad_(False)
 
 
 def _corr(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -234,12 +226,11 @@ def _measure(
     probe: MouthProbe,
     held_out: HeldOut,
     shape: NDArray[np.float32],
-    latents: Tensor,
     frames: int,
-    hop: int = 4,
-    lookahead: int = 3,
+    hop: int,
+    lookahead: int,
 ) -> dict[str, float]:
-    windows = held_out.windows
+    windows, latents = held_out.windows, held_out.latents
     control, device = control_of(held_out.person), next(probe.parameters()).device
     lips, truth, error = [], [], []
     emitted = slice(frames - lookahead - hop, frames - lookahead)

@@ -1,5 +1,6 @@
 """Speech2latent, the Conformer and the acoustic front-ends."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,22 @@ def test_the_paper_configuration() -> None:
         model = Speech2Latent(cfg)
     assert len(model.encoder) == len(model.decoder) == 4
     assert model.encoder[0].get_submodule("convolution.depthwise").kernel_size == (13,)
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in
+             model.named_children()}  # fmt: skip
+    assert (sizes["encoder"], sizes["decoder"]) == (6_073_344, 6_073_344)
+    assert (sizes["pose_predictor"], sizes["adaptor"]) == (740_739, 66_816)
+    assert sum(sizes.values()) == 14_398_851
+
+
+def test_without_closure_only_the_pose_conditions() -> None:
+    torch.manual_seed(0)
+    model = Speech2Latent(replace(TINY, closure=False)).eval()
+    features, control = torch.randn(1, 40, 12), torch.zeros(1, 20, 4)
+    shut, turned = control.clone(), control.clone()
+    shut[..., 3], turned[..., 0] = 1.0, 20.0
+    plain = model(features, control)[0]
+    assert torch.equal(model(features, shut)[0], plain)
+    assert not torch.allclose(model(features, turned)[0], plain)
 
 
 def test_rotary_attention_knows_order_but_not_place() -> None:

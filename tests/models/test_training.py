@@ -1,10 +1,10 @@
-"""Training: windows, losses' weights, the resumable loop, and all stages on a tiny person."""
+"""Training: windows, losses' weights, users' mistakes, and all stages on a tiny person."""
 
+import errno
 import json
-from functools import partial
+import os
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,80 +14,46 @@ pytest.importorskip("safetensors")
 
 from torch import Tensor  # noqa: E402
 
-from daetalker.models.autoencoder import AutoencoderConfig  # noqa: E402
 from daetalker.models.bundle import load_bundle  # noqa: E402
-from daetalker.models.training import cli  # noqa: E402
+from daetalker.models.speech2latent import Speech2LatentConfig  # noqa: E402
+from daetalker.models.training import cli, stages  # noqa: E402
 from daetalker.models.training.data import (  # noqa: E402
     DataError,
     eye_closure,
     lip_opening,
     load_person,
     read_audio,
+    sets_of,
+    train_set_of,
 )
-from daetalker.models.training.distill import Distillation  # noqa: E402
+from daetalker.models.training.distill import turned_odds  # noqa: E402
+from daetalker.models.training.ema import Ema  # noqa: E402
 from daetalker.models.training.features import (  # noqa: E402
     WindowSet,
     augmented_windows,
     clean_windows,
     cut_window,
     pink_noise,
-    quiet_windows,
 )
-from daetalker.models.training.loop import Ema, Loop  # noqa: E402
+from daetalker.models.training.loop import Run  # noqa: E402
 from daetalker.models.training.train_autoencoder import crop_starts, region_weights  # noqa: E402
-from daetalker.models.training.train_speech2latent import gather  # noqa: E402
-from daetalker.models.unet import UNetConfig  # noqa: E402
+from daetalker.models.training.train_speech2latent import (  # noqa: E402
+    Material,
+    Speech2LatentTraining,
+    gather,
+    train_speech2latent,
+)
+from tests.models.small_person import (  # noqa: E402
+    DESCRIPTION,
+    TINY,
+    face,
+    write_dataset,
+    write_lpips,
+    write_person,
+    write_recipe,
+)
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "shared/weights"
-
-
-def face(opening_px: float = 6.0, lids_px: float = 5.0, size: int = 256) -> NDArray[np.float32]:
-    """68 landmarks of a plausible frontal face."""
-    points: NDArray[np.float32] = np.zeros((68, 2), np.float32)
-    points[27], points[33] = (128, 95), (128, 135)
-    for first, x in ((36, 105), (42, 150)):
-        points[first : first + 6, 0] = x + np.array([-9, -3, 3, 9, 3, -3])
-        points[first : first + 6, 1] = 100 + np.array([0, -1, -1, 0, 1, 1]) * lids_px / 2
-    points[48:68] = (128, 160)
-    points[48:60, 0] += 18 * np.cos(np.linspace(np.pi, 3 * np.pi, 12, endpoint=False))
-    points[48:60, 1] += 8 * np.sin(np.linspace(np.pi, 3 * np.pi, 12, endpoint=False))
-    for top, bottom, x in ((61, 67, 122), (62, 66, 128), (63, 65, 134)):
-        points[top], points[bottom] = (x, 160 - opening_px / 2), (x, 160 + opening_px / 2)
-    return points * (size / 256)
-
-
-def write_person(folder: Path, seconds: int = 3, size: int = 128) -> Path:
-    """A training folder: a grey square whose 'mouth' opens with the loudness of a tone."""
-    folder.mkdir(parents=True)
-    frames = seconds * 25
-    rng = np.random.default_rng(0)
-    opening = 4 + 4 * np.sin(np.arange(frames) / 3)
-    opening[:10] = 0.0
-    with av.open(str(folder / "video.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width = stream.height = size
-        stream.pix_fmt = "yuv420p"
-        for i in range(frames):
-            image = np.full((size, size, 3), 90, np.uint8)
-            half = int(opening[i] * size / 256)
-            middle = int(160 * size / 256)
-            image[middle - half : middle + half + 1, size // 2 - 9 : size // 2 + 9] = 200
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
-    loud = np.repeat(opening / 8, 640)
-    sound = (loud * 8000 * np.sin(np.arange(frames * 640) / 9)).astype(np.int16)
-    with av.open(str(folder / "audio.wav"), "w") as container:
-        voice = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(sound[None], format="s16", layout="mono")
-        frame.sample_rate = 16_000
-        container.mux(voice.encode(frame))
-        container.mux(voice.encode(None))
-    np.savez(
-        folder / "truth.npz",
-        pose_deg=rng.normal(0, 5, (frames, 3)).astype(np.float32),
-        landmarks=np.stack([face(2 * o, size=size) for o in opening]).astype(np.float32),
-    )
-    return folder
 
 
 def test_eye_closure_and_lip_opening() -> None:
@@ -166,43 +132,6 @@ def test_ema_follows_and_warms_up() -> None:
     assert ema.shadow["weight"].item() == pytest.approx(1.0, abs=1e-3)
 
 
-def train(run: Path, minutes: float, stop_after: int | None = None) -> Loop:
-    """A loop over a one-parameter model; returns it."""
-    torch.manual_seed(0)
-    layer = torch.nn.Linear(1, 1)
-    optimizer = torch.optim.Adam(layer.parameters())
-    loop = Loop("line", run, layer, optimizer, minutes, rate=0.01)
-    for _ in loop:
-        loss = (layer(torch.ones(1, 1)) - 3.0).pow(2).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if stop_after is not None and loop.step + 1 >= stop_after:
-            loop.save()
-            break
-    return loop
-
-
-def test_a_loop_resumes_where_it_was_saved(tmp_path: Path) -> None:
-    first = train(tmp_path, minutes=1, stop_after=30)
-    weight = first.modules.get_parameter("weight").item()
-    layer = torch.nn.Linear(1, 1)
-    again = Loop("line", tmp_path, layer, torch.optim.Adam(layer.parameters()), 1, rate=0.01)
-    assert again.step == first.step == 29
-    assert layer.weight.item() == weight
-    assert again.ema.updates == first.ema.updates
-    assert again.ema.shadow["weight"].item() == first.ema.shadow["weight"].item()
-    assert not list(tmp_path.glob("*.part"))
-
-
-def test_a_finished_loop_does_nothing_more(tmp_path: Path) -> None:
-    train(tmp_path, minutes=0.003)
-    steps = train(tmp_path, minutes=0.003)
-    assert steps.spent_s >= 0.003 * 60
-    before = steps.step
-    assert train(tmp_path, minutes=0.003).step == before
-
-
 def test_bad_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"video\.mp4 is missing"):
         load_person(tmp_path, 128, tmp_path / "cache")
@@ -211,53 +140,137 @@ def test_bad_folders_are_named(tmp_path: Path) -> None:
         read_audio(tmp_path / "noise.wav")
 
 
-def test_a_users_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = [str(tmp_path), "-o", str(tmp_path / "run"), "--whisper", "x", "--lpips", "y"]
+def options(folder: Path, *more: str) -> list[str]:
+    """Arguments of a training of the tiny dataset in ``folder``, whose weights judge nothing."""
+    return [
+        str(folder / "data"), "-o", str(folder / "run"), "--config", str(folder / "tiny.toml"),
+        "--weights", str(folder / "weights"), *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the tiny dataset, recipe and weights."""
+    monkeypatch.setattr(cli, "SHORTEST_S", 1.0)
+    write_dataset(tmp_path / "data")
+    write_recipe(tmp_path / "tiny.toml")
+    write_lpips(tmp_path / "weights")
+    return tmp_path
+
+
+def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one sentence with which ``argv`` is refused."""
     assert cli.main(argv) == 2
-    message = capsys.readouterr().err
-    assert message.startswith("daetalker train: ") and message.count("\n") == 1
+    shown = capsys.readouterr().err
+    message: str = shown.splitlines()[-1]
+    assert message.startswith("daetalker train: ") and "Traceback" not in shown
+    return message
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}', '{"attributions": [], "colour": 1}'])
-def test_a_bad_description_is_refused_in_words(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "text.json"
-    path.write_text(text)
-    with pytest.raises(DataError, match="cannot describe an avatar"):
-        cli._read_text(path)
+def test_datasets_and_sets_are_told_apart(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data", 2, 2)
+    write_person(data / "test_b", 2)
+    assert [folder.name for folder in sets_of(data)] == ["test_a", "test_b"]
+    assert train_set_of(data) == data / "train"
+    assert sets_of(data / "test_a") == [data / "test_a"]
+    assert train_set_of(data / "test_a") == data / "test_a"
+
+
+def test_mistakes_are_one_sentence_before_anything_is_trained(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = options(place, "--no-export")
+    assert "says what it is called and who agreed" in refused(options(place), capsys)
+    assert "holds no training set" in refused([str(place), *plain[1:]], capsys)
+    missing = [*plain, "--weights", str(place / "nowhere")]
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    assert "cannot be fetched" in refused(missing, capsys)
+    assert "no recipe 'paperr'" in refused([*plain, "--config", "paperr"], capsys)
+    assert "'student.training.reel'" in refused(
+        [*plain, "--config", str(write_recipe(place / "odd.toml", TINY + ODD))], capsys
+    )
+    assert "a budget must be above 0" in refused([*plain, "--steps-student", "0"], capsys)
+    assert cli.main([*plain, "--stage", "latents"]) == 2
+    assert "is missing: run the stage 'autoencoder' first" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "SHORTEST_S", 30.0)
+    assert "holds 4 s of video" in refused(plain, capsys)
+    monkeypatch.setattr(cli, "SHORTEST_S", 1.0)
+    monkeypatch.setattr(stages, "SHUT", -1.0)
+    assert "the mouth is never shut" in refused(plain, capsys)
+
+
+ODD = """
+[student.training.reel]
+x = 1
+"""
+
+
+def no_network(*_: object, **__: object) -> None:
+    raise OSError("no network here")
+
+
+def test_a_full_disk_is_one_sentence(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert "is full: make room" in refused(options(place, "--no-export"), capsys)
+
+
+def test_velocity_does_not_see_joins(tmp_path: Path) -> None:
+    """A jump of the latents where two pieces meet is no error of speech2latent."""
+    write_person(tmp_path / "one", 3)
+    whole = load_person(tmp_path / "one", 128, tmp_path / "cache")
+    assert whole.segment_starts.tolist() == [0]
+    with np.load(tmp_path / "one/truth.npz") as truth:
+        values = dict(truth)
+    np.savez(tmp_path / "one/truth.npz", **values, segment_start_frame=np.array([0, 40]))
+    cut = load_person(tmp_path / "one", 128, tmp_path / "cache")
+    assert cut.segment_starts.tolist() == [0, 40]
+    assert cut.first(30).segment_starts.tolist() == [0]
+    latents = torch.zeros(75, 4)
+    latents[40:] += 100.0
+    clean = clean_windows("c", cut.audio, CountingFrontEnd(), tmp_path, first=60)
+    latents += torch.randn(75, 4, generator=torch.Generator().manual_seed(0)) * 0.01
+    losses = []
+    for name, person in (("seen", whole), ("cut", cut)):
+        cfg = Speech2LatentConfig(features=1, latent=4, width=8, encoder_blocks=1,
+                                  decoder_blocks=1, pose_channels=4)  # fmt: skip
+        material = Material(person, latents, [clean])
+        train_speech2latent(material, Run(tmp_path / name), 10, cfg, Speech2LatentTraining(batch=2))
+        row = json.loads((tmp_path / name / "speech2latent.jsonl").read_text().splitlines()[0])
+        losses.append(row["velocity"])
+    assert losses[1] < 0.7 * losses[0]
+
+
+def test_turned_heads_are_drawn_more_often() -> None:
+    odds = turned_odds(np.array([[0, 0, 0], [5, -5, 0], [20, 0, 10]], np.float32))
+    np.testing.assert_allclose(odds, np.array([1, 2, 4]) / 7)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not WEIGHTS.is_dir(), reason="needs ../shared/weights (Whisper, LPIPS)")
 def test_all_stages_make_a_bundle_that_loads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = AutoencoderConfig(
-        UNetConfig(size=128, patch=8, widths=(8, 16), up_blocks=(1, 1), embedding=16),
-        encoder_widths=(8, 8, 8, 8),
-    )
-    monkeypatch.setattr(cli, "AutoencoderConfig", lambda: small)
-    data = write_person(tmp_path / "person")
-    text = tmp_path / "text.json"
-    text.write_text(
-        json.dumps(
-            {
-                "name": "box", "label": "Box", "licence": "none", "consent": "a drawing",
-                "synthetic": True, "attributions": ["nobody"],
-            }
-        )
-    )  # fmt: skip
-    argv = [
-        str(data), "-o", str(tmp_path / "run"), "--held-out", str(data),
-        "--whisper", str(WEIGHTS / "whisper-tiny.en-encoder"),
-        "--lpips", str(WEIGHTS / "lpips/lpips_alex_v0.1.safetensors"),
-        "--autoencoder-minutes", "0.05", "--speech-minutes", "0.05", "--student-minutes", "0.03",
-        "--text", str(text),
-    ]  # fmt: skip
-    monkeypatch.setattr(cli, "augmented_windows", partial(augmented_windows, count=8))
-    monkeypatch.setattr(cli, "quiet_windows", partial(quiet_windows, count=8))
-    monkeypatch.setattr(cli, "Distillation", partial(Distillation, ends=12, steps=2))
+    write_recipe(place / "tiny.toml", TINY.replace("logmel", "whisper"))
+    text = place / "text.toml"
+    text.write_text(DESCRIPTION)
+    few = ["--steps-autoencoder", "12", "--steps-speech2latent", "12", "--steps-student", "12"]
+    argv = options(place, *few, "--text", str(text))
+    argv[argv.index("--weights") + 1] = str(WEIGHTS)
     assert cli.main(argv) == 0
-    bundle = load_bundle(tmp_path / "run/bundle")
+    shown = capsys.readouterr().err
+    for number, name in enumerate(("autoencoder", "latents", "speech2latent", "student", "export")):
+        assert f"{number + 1}/5 {name}" in shown
+    run = place / "run"
+    bundle = load_bundle(run / "bundle")
     assert bundle.manifest.name == "box" and bundle.manifest.size == 128
-    log = (tmp_path / "run/speech2latent.jsonl").read_text().splitlines()
-    assert any("person_lip_corr" in json.loads(line) for line in log)
+    log = (run / "speech2latent.jsonl").read_text().splitlines()
+    assert any("test_a_lip_corr" in json.loads(line) for line in log)
+    before = (run / "student.pt").stat().st_mtime_ns
+    assert cli.main([*argv, "--stage", "student"]) == 0, "a finished stage is not run again"
+    after = json.loads((run / "student.jsonl").read_text().splitlines()[-1])
+    assert after["step"] == 12 and (run / "student.pt").stat().st_mtime_ns >= before

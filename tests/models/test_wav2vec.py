@@ -7,19 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from daetalker.models.acoustic import FrontEnd
-from daetalker.models.wav2vec import FrontEndError, Wav2Vec
+from daetalker.models.bundle import load_bundle, write_manifest
+from daetalker.models.training.export import export_onnx
+from daetalker.models.wav2vec import FIELD_SAMPLES, STRIDE_SAMPLES, FrontEndError, Wav2Vec
+from daetalker.streamer.engine import Engine
+from tests.tiny import make_tiny_bundle, tiny_manifest, tiny_speech
 
 transformers = pytest.importorskip("transformers")
 
 WIDTH = 32
 
 
-def _model() -> Any:
+def tiny_wav2vec() -> Any:
     """The published strides and kernels, so the frame rate is the real one; all widths small."""
     torch.manual_seed(0)
     return transformers.Wav2Vec2Model(
@@ -44,7 +49,7 @@ def _speech(seconds: float, seed: int = 1, level: float = 0.1) -> NDArray[np.flo
 
 @pytest.fixture(scope="module")
 def front_end() -> Wav2Vec:
-    return Wav2Vec(_model())
+    return Wav2Vec(tiny_wav2vec())
 
 
 @pytest.mark.parametrize("seconds", [0.4, 2.0])
@@ -80,7 +85,7 @@ def test_wrong_shapes_are_refused(front_end: Wav2Vec, shape: tuple[int, ...]) ->
 
 
 def test_a_saved_checkpoint_loads_from_its_folder(tmp_path: Path) -> None:
-    model = _model()
+    model = tiny_wav2vec()
     model.save_pretrained(tmp_path)
     loaded = Wav2Vec.load(tmp_path)
     windows = _speech(0.4)
@@ -96,3 +101,49 @@ def test_missing_transformers_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(FrontEndError, match=r"pip install \"daetalker\[train\]\""):
         Wav2Vec.load()
+
+
+def test_the_exported_network_takes_raw_samples(front_end: Wav2Vec, tmp_path: Path) -> None:
+    path = tmp_path / "acoustic.onnx"
+    export_onnx(front_end.network, {"samples": torch.zeros(1, 32_000)}, ["features"], path,
+                "float32")  # fmt: skip
+    windows = _speech(2.0)[:1]
+    (features,) = ort.InferenceSession(str(path)).run(None, {"samples": windows})
+    np.testing.assert_allclose(features, front_end(windows).numpy(), atol=1e-4)
+
+
+class _ToTinySpeech(torch.nn.Module):
+    """Widens the features to what the tiny bundle's speech network takes."""
+
+    def __init__(self, front_end: Wav2Vec) -> None:
+        super().__init__()
+        self.network = front_end.network
+        self.widen = torch.nn.Linear(WIDTH, 384)
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        widened: torch.Tensor = self.widen(self.network(samples))
+        return widened
+
+
+def test_the_engine_feeds_samples_to_an_avatar_that_takes_them(
+    front_end: Wav2Vec, tmp_path: Path
+) -> None:
+    folder = make_tiny_bundle(tmp_path / "tiny")
+    export_onnx(_ToTinySpeech(front_end), {"samples": torch.zeros(1, 32_000)}, ["features"],
+                folder / "acoustic.onnx", "float32")  # fmt: skip
+    write_manifest(folder, tiny_manifest())
+    engine = Engine(load_bundle(folder), threads=1)
+    samples = tiny_speech(2.0)
+    heard = engine.speech(samples)
+    np.testing.assert_allclose(engine.speech(samples * 0.25).hidden, heard.hidden, atol=1e-3)
+    assert np.abs(engine.silence().hidden - heard.hidden).max() > 1e-2
+    assert engine.warm_up(rounds=1)["acoustic"] > 0
+
+
+def test_strides_and_field_are_those_of_the_published_feature_extractor() -> None:
+    config = transformers.Wav2Vec2Config()
+    stride, field = 1, 1
+    for kernel, step in zip(config.conv_kernel, config.conv_stride, strict=True):
+        field += (kernel - 1) * stride
+        stride *= step
+    assert (stride, field) == (STRIDE_SAMPLES, FIELD_SAMPLES) == (320, 400)

@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+from daetalker.models.bundle import rewrite_manifest
 from daetalker.streamer.cli import main
 from tests.streamer.serving import PATIENCE_S, buzz
 from tests.tiny import make_tiny_bundle
@@ -62,7 +63,17 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "serve", "render", "train", "evaluate", "avatars", "avatars show", "bench live", "doctor"],
+    [
+        "",
+        "serve",
+        "render",
+        "train",
+        "evaluate",
+        "avatars",
+        "avatars import",
+        "bench live",
+        "doctor",
+    ],
 )
 def test_help_is_there_for_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     if command == "train":
@@ -169,6 +180,9 @@ def test_mistakes_in_render_are_one_sentence_and_code_2(
         ["bench", "live", "--seconds", "0"],
         ["avatars"],
         ["evaluate", "mira"],
+        ["evaluate", "mira", "--data"],
+        ["evaluate", "mira", "--data", "x", "--table", "5"],
+        ["evaluate", "mira", "--data", "x", "--seconds", "1"],
     ],
 )
 def test_wrong_options_end_with_code_2(
@@ -193,15 +207,58 @@ def test_avatars_are_listed_shown_and_verified(
     avatar: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["avatars", "list"]) == 0
+    assert "mira" in capsys.readouterr().out
     assert main(["avatars", "show", str(avatar)]) == 0
     shown = capsys.readouterr().out
-    assert "32x32" in shown and "licence" in shown and "preset" in shown
+    for word in ("32x32", "licence: Apache-2.0", "preset tilt", "random numbers need none"):
+        assert word in shown
     assert main(["avatars", "verify", str(avatar)]) == 0
-    assert "all checksums right" in capsys.readouterr().out
+    assert "all checksums right; 6 networks" in capsys.readouterr().out
     broken = make_tiny_bundle(tmp_path / "broken", size=32)
     (broken / "latent.onnx").write_bytes(b"junk")
     assert main(["avatars", "verify", str(broken)]) == 2
     assert "latent.onnx" in _said(capsys)
+
+
+def test_what_an_avatar_says_of_itself_cannot_steer_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_tiny_bundle(tmp_path / "loud", size=32)
+    nested: dict[str, object] = {}
+    for _ in range(500):
+        nested = {"deeper": nested}
+    rewrite_manifest(folder, label="\x1b[31mred\nfigure psnr_db: 99", figures=nested)
+    assert main(["avatars", "show", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\nfigure psnr_db: 99" not in shown
+
+
+def test_an_avatar_goes_from_one_machine_to_another(
+    avatar: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DAETALKER_AVATARS", str(tmp_path / "avatars"))
+    assert main(["avatars", "export", str(avatar), "-o", str(tmp_path)]) == 0
+    assert main(["avatars", "export", str(avatar), "-o", str(tmp_path / "tiny.zip")]) == 2
+    assert "--replace" in _said(capsys)
+    assert main(["avatars", "import", str(tmp_path / "tiny.zip")]) == 0
+    said = capsys.readouterr().out
+    assert "random numbers need none" in said and "serve --avatar tiny" in said
+    assert main(["avatars", "list", "--json"]) == 0
+    mira, tiny = json.loads(capsys.readouterr().out)
+    assert (mira["name"], mira["where"], mira["synthetic"]) == ("mira", "embedded", True)
+    assert (tiny["name"], tiny["where"], tiny["size"], tiny["fps"]) == ("tiny", "imported", 32, 25)
+    assert tiny["consent"]["statement"] == "random numbers need none" and tiny["mb"] > 0
+    assert main(["avatars", "show", "tiny", "--json"]) == 0
+    assert "left" in json.loads(capsys.readouterr().out)["presets"]
+    assert main(["avatars", "import", str(tmp_path / "tiny.zip")]) == 2
+    assert "--replace" in _said(capsys)
+    assert main(["avatars", "import", str(tmp_path / "tiny.zip"), "--replace"]) == 0
+    (tmp_path / "avatars/tiny/latent.onnx").write_bytes(b"junk")
+    assert main(["avatars", "list"]) == 1
+    assert "tiny         damaged: " in capsys.readouterr().out
 
 
 def test_doctor_prints_json(avatar: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,7 +274,7 @@ def test_evaluate_names_what_is_missing(
     arguments = ["evaluate", str(avatar), "--data", str(tmp_path), "--weights", str(tmp_path)]
     assert main(arguments) == 2
     text = _said(capsys)
-    assert "face_landmarker.task" in text or "daetalker[train]" in text
+    assert "holds no test set" in text or "daetalker[train]" in text
 
 
 def test_training_without_its_extra_says_what_to_install(

@@ -1,0 +1,189 @@
+"""What ``manifest.json`` of an avatar bundle says, and the checks that every manifest passes.
+
+Nothing in a manifest is trusted: bundles come from other people too (`models/archive.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daetalker.models.consent import Consent
+
+FORMAT = 2
+# Format 1 said consent in one string.
+READABLE = (1, 2)
+AXES = ("yaw", "pitch", "roll")
+LIVE_NETWORKS = ("acoustic", "speech", "latent", "student")
+MAX_MANIFEST_BYTES = 1024 * 1024
+
+# Names become parts of paths and addresses, and are typed into shells.
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+SAFE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_COUNTS = ("size", "fps", "window_frames", "hop_frames", "lookahead_frames", "latent", "hidden",
+           "diffusion_steps")  # fmt: skip
+_KINDS: dict[str, tuple[type, str]] = {
+    "name": (str, "a text"),
+    "label": (str, "a text"),
+    "licence": (str, "a text"),
+    "synthetic": (bool, "true or false"),
+    "figures": (dict, "a table"),
+}
+
+
+class BundleError(ValueError):
+    """An avatar bundle is missing, incomplete or damaged; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named head pose in degrees.
+
+    Attributes:
+        ease_s: seconds the head takes to get there.
+        natural: share of the speech-driven movement kept around the pose, 0 to 1.
+    """
+
+    name: str
+    label: str
+    yaw: float
+    pitch: float
+    roll: float
+    ease_s: float = 0.5
+    natural: float = 0.15
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``manifest.json`` says.
+
+    Attributes:
+        size: side of the square frame in pixels.
+        window_frames, hop_frames, lookahead_frames: how the stream cuts speech, in video frames.
+        latent, hidden: widths of c and of the speech encoder's output.
+        pose_range_deg: smallest and largest angle of each axis seen in training.
+        figures: held-out figures of the training run.
+        synthetic: True if nobody's likeness is shown.
+        consent: who is shown, and who agreed to what.
+        files: SHA-256 of each file but the manifest, hexadecimal.
+    """
+
+    name: str
+    label: str
+    size: int
+    fps: int
+    window_frames: int
+    hop_frames: int
+    lookahead_frames: int
+    latent: int
+    hidden: int
+    diffusion_steps: int
+    pose_range_deg: dict[str, tuple[float, float]]
+    presets: tuple[Preset, ...]
+    figures: dict[str, Any]
+    licence: str
+    attributions: tuple[str, ...]
+    synthetic: bool
+    consent: Consent
+    files: dict[str, str]
+
+
+def decode_manifest(data: bytes, target: Path) -> Any:
+    """The JSON document in a manifest's bytes.
+
+    Raises:
+        BundleError: naming ``target``, if it is too large or not JSON.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{target} is larger than a manifest may be")
+    try:
+        return json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{target} is not readable JSON: {error}") from error
+
+
+def parse_manifest(document: Any, where: Path) -> Manifest:
+    """Check every field of a decoded manifest: what passes can be typed and put into paths.
+
+    Args:
+        where: the bundle's folder, named in errors.
+
+    Raises:
+        BundleError: naming the field.
+    """
+
+    def fail(problem: str) -> BundleError:
+        return BundleError(f"{where.name}/manifest.json: {problem}")
+
+    if not isinstance(document, dict) or document.get("format") not in READABLE:
+        readable = " or ".join(map(str, READABLE))
+        raise fail(f"format must be {readable}; this version reads no other")
+    values = {k: v for k, v in document.items() if k != "format"}
+    wanted = Manifest.__dataclass_fields__
+    missing, unknown = wanted.keys() - values.keys(), values.keys() - wanted.keys()
+    if missing or unknown:
+        problem = "missing" if missing else "unknown"
+        raise fail(f"{problem} field {sorted(missing or unknown)[0]!r}")
+    for key in _COUNTS:
+        if type(values[key]) is not int or not 0 < values[key] <= 4096:
+            raise fail(f"{key} must be a positive whole number")
+    for key, (kind, words) in _KINDS.items():
+        if not isinstance(values[key], kind):
+            raise fail(f"{key} must be {words}")
+    if not SAFE_NAME.fullmatch(values["name"]):
+        raise fail("name must be letters, digits, - and _, 64 at most, and start with no - or _")
+    try:
+        values["pose_range_deg"] = {
+            axis: (
+                float(values["pose_range_deg"][axis][0]),
+                float(values["pose_range_deg"][axis][1]),
+            )
+            for axis in AXES
+        }
+        values["presets"] = tuple(_preset(p) for p in values["presets"])
+        if not isinstance(values["attributions"], list | tuple):
+            raise ValueError("attributions must be a list of texts")
+        values["attributions"] = tuple(str(a) for a in values["attributions"])
+        values["files"] = {str(k): str(v) for k, v in dict(values["files"]).items()}
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise fail(f"pose_range_deg, presets, attributions or files: {error}") from error
+    try:
+        values["consent"] = Consent.of(values["consent"])
+    except ValueError as error:
+        raise fail(str(error)) from error
+    manifest = Manifest(**values)
+    for name, digest in manifest.files.items():
+        if not SAFE_FILE.fullmatch(name) or name == "manifest.json":
+            raise fail(f"file name {name!r} must stay inside the bundle")
+        if not _SHA256.fullmatch(digest):
+            raise fail(f"files: {name} needs a SHA-256 of 64 hexadecimal digits")
+    for needed in (*(f"{n}.onnx" for n in LIVE_NETWORKS), "x_T.npy"):
+        if needed not in manifest.files:
+            raise fail(f"files must list {needed}")
+    for axis, (low, high) in manifest.pose_range_deg.items():
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise fail(f"pose_range_deg.{axis} must rise")
+    for preset in manifest.presets:
+        for axis in AXES:
+            low, high = manifest.pose_range_deg[axis]
+            if not low <= getattr(preset, axis) <= high:
+                raise fail(f"preset {preset.name!r}: {axis} is outside {low:g} to {high:g} degrees")
+    return manifest
+
+
+def _preset(value: Any) -> Preset:
+    preset = Preset(**value)
+    for key in ("yaw", "pitch", "roll", "ease_s", "natural"):
+        number = getattr(preset, key)
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ValueError(f"{key} must be a number")
+    if not isinstance(preset.name, str) or not isinstance(preset.label, str):
+        raise ValueError("name and label must be texts")
+    if not (0 < preset.ease_s <= 60 and 0 <= preset.natural <= 1):
+        raise ValueError("ease_s must be above 0 and at most 60, natural 0 to 1")
+    return preset

@@ -1,0 +1,1 @@
+"""`daetalker prepare`: a person's own video to the folders that training and evaluation read."""
