@@ -1,4 +1,4 @@
-"""All figures of an avatar on a held-out folder, in one dictionary of plain numbers.
+"""All figures of an avatar on held-out sets, and the paper's tables, as plain numbers.
 
 The caller injects the synthesis, so this file knows no clock and no session.  ``None`` stands for
 "not measured": a network or a file is missing, or no face was found.
@@ -7,7 +7,8 @@ The caller injects the synthesis, so this file knows no clock and no session.  `
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,12 @@ from numpy.typing import NDArray
 
 from daetalker.models.bundle import AvatarBundle
 from daetalker.models.training import lips
-from daetalker.models.training.data import (
-    FPS,
-    SAMPLES_PER_FRAME,
-    DataError,
-    Person,
-    lip_opening,
-    load_person,
-)
-from daetalker.models.training.landmarks import Face, FaceMeter, MeasureError
+from daetalker.models.training.data import FPS, SAMPLES_PER_FRAME, DataError, lip_opening
+from daetalker.models.training.landmarks import FaceMeter, MeasureError
 from daetalker.models.training.probes import (
     Audio,
     Frame,
+    Meter,
     Synthesise,
     mean,
     pose_probe,
@@ -37,26 +32,38 @@ from daetalker.models.training.probes import (
     spread,
     stream_probe,
 )
-from daetalker.models.training.progress import track
 from daetalker.models.training.reconstruct import make_score, reconstruction
 from daetalker.models.training.report import format_table
+from daetalker.models.training.sync import Mouths, landmark_distance, mean_distance
+from daetalker.models.training.tables.held import Held, calibration_frames, load_held, with_faces
+from daetalker.models.training.tables.lipsync import SyncSource
+from daetalker.models.training.tables.measure import QUICK as QUICK_EXTENT
+from daetalker.models.training.tables.measure import Extent, Tables, Wanted
+from daetalker.models.training.tables.pictures import Album
+from daetalker.models.training.tables.show import Shown
+from daetalker.models.training.tables.stretch import true_frames
+from daetalker.models.training.tables.take import RememberingMeter, Take, record
 
 __all__ = [
     "QUICK",
+    "Audio",
+    "Extent",
     "Frame",
     "Limits",
     "MeasureError",
+    "SyncSource",
     "Synthesise",
+    "Wanted",
     "evaluate_avatar",
     "format_table",
 ]
 
-STILL_LEVELS = 1.5
+NO_TABLES, NO_NETWORKS = Wanted(), SyncSource()
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is measured; the defaults take some minutes on two cores.
+    """How much is measured; the defaults take some minutes a set on two cores.
 
     Attributes:
         reconstruction_frames: held-out frames, evenly spaced, through encoder and student.
@@ -69,6 +76,7 @@ class Limits:
             left out.
         silence_s: seconds of digital silence, and of a quiet room, after two seconds of speech.
         stream_s: seconds compared between the live session and the offline stages.
+        tables: what the tables measure beyond that.
     """
 
     reconstruction_frames: int = 200
@@ -80,6 +88,7 @@ class Limits:
     pose_settle_s: float = 1.5
     silence_s: float = 8.0
     stream_s: float = 12.0
+    tables: Extent = field(default_factory=Extent)
 
 
 QUICK = Limits(
@@ -90,29 +99,13 @@ QUICK = Limits(
     pose_s=3.0,
     silence_s=4.0,
     stream_s=4.0,
+    tables=QUICK_EXTENT,
 )
-
-
-@dataclass(frozen=True)
-class _Held:
-    """The held-out material and the length of it, in frames, that is measured."""
-
-    person: Person
-    phones: list[lips.Phone]
-    count: int
-
-    @property
-    def audio(self) -> Audio:
-        return self.person.audio[: self.count * SAMPLES_PER_FRAME]
-
-    @property
-    def frames(self) -> NDArray[np.uint8]:
-        return self.person.frames[: self.count]
 
 
 def evaluate_avatar(
     bundle: AvatarBundle,
-    data: Path,
+    data: Path | Sequence[Path],
     synthesise: Synthesise,
     stream_synthesise: Synthesise | None = None,
     *,
@@ -122,11 +115,16 @@ def evaluate_avatar(
     limits: Limits = Limits(),
     hop_frames: int | None = None,
     threads: int = 2,
+    wanted: Wanted = NO_TABLES,
+    sync: SyncSource = NO_NETWORKS,
+    other: Callable[[Path], Synthesise] | None = None,
+    album: Album | None = None,
 ) -> dict[str, Any]:
     """Measure an avatar; progress goes to stderr, nothing is printed.
 
     Args:
-        data: a folder as `data.load_person` reads it, with ``phones.csv`` for the closures.
+        data: a set as `data.load_person` reads it, or several; with ``phones.csv`` for the
+            closures.
         synthesise: the stages without a clock.
         stream_synthesise: the live session with a simulated clock; without it
             ``stream_max_abs_diff`` is None.
@@ -134,157 +132,179 @@ def evaluate_avatar(
         lpips_weights: AlexNet LPIPS v0.1 as safetensors.
         cache: folder for decoded frames (about 0.2 MB a frame at 256x256).
         hop_frames: hop of the profile in use; by default the bundle's.
+        wanted: tables of the paper.
+        sync: networks that judge picture and sound together.
+        other: makes the synthesis of another bundle, for the ablations.
+        album: is given pictures and clips for the report.
 
     Returns:
-        Figures by name, ready for JSON; what each means is said where it is computed.
+        Figures of the first set by name, ready for JSON; with several sets all of them in
+        ``sets``; the tables wanted as ``table1`` to ``table4``.  What each means is said where it
+        is computed.
 
     Raises:
         MeasureError: if a package or weights are missing.
-        DataError: if the folder is unusable.
+        DataError: if a folder is unusable.
     """
+    folders = [data] if isinstance(data, Path) else list(data)
+    if not folders:
+        raise DataError("there is no set to measure")
     score = make_score(lpips_weights)
-    with FaceMeter(face_model) as meter:
-        held = _load(data, bundle.manifest.size, cache, limits)
-        truth = _measure_truth(meter, held)
-        result: dict[str, Any] = {
-            "avatar": bundle.manifest.name,
-            "data": data.resolve().name,
-            "size": bundle.manifest.size,
-            **reconstruction(
+    album = Album() if album is None else album
+    found: list[dict[str, Any]] = []
+    with FaceMeter(face_model) as raw_meter:
+        meter = RememberingMeter(raw_meter)
+        tables = Tables(
+            bundle, wanted, limits.tables, meter, sync, synthesise, other, album, threads
+        )
+        for folder, name in zip(folders, _names(folders), strict=True):
+            held = load_held(folder, name, bundle.manifest.size, cache, limits.lips_s)
+            one = _about(bundle, held)
+            shown, frames = Shown(), limits.teacher_frames
+            one |= reconstruction(
                 bundle,
-                held.person,
+                held.whole,
                 score,
                 frames=limits.reconstruction_frames,
-                teacher_frames=limits.teacher_frames,
-                teacher_steps=limits.teacher_steps,
+                teacher_frames=frames,
+                teacher_steps=tables.reconstruction_steps(limits.teacher_steps),
                 threads=threads,
-            ),
-        }
-        hop = hop_frames or bundle.manifest.hop_frames
-        result |= _speech(meter, held, truth, synthesise, hop)
-        result |= silence_probe(
-            meter,
-            synthesise,
-            held.audio,
-            limits.silence_s,
-            result["speech_motion"],
-            result["pbm_threshold"],
-        )
-        presets = bundle.manifest.presets
-        chosen = [presets[i] for i in spread(len(presets), limits.presets)]
-        result |= pose_probe(
-            meter, synthesise, held.audio, chosen, limits.pose_s, limits.pose_settle_s
-        )
+                show=shown,
+            )
+            tables.compare_landmarks(folder, held, score, frames, shown)
+            truth = _true_take(held, meter, tables)
+            held = with_faces(held, truth.faces)
+            student = _student_take(held, meter, tables, synthesise)
+            one |= _speech(held, truth, student, hop_frames or bundle.manifest.hop_frames)
+            one |= _probes(held, meter, bundle, synthesise, stream_synthesise, limits, one)
+            tables.measure(held, truth, student)
+            found.append(one)
+    result = dict(found[0])
+    if len(found) > 1:
+        result["sets"] = found
+    plain: dict[str, Any] = _plain(result | tables.objects(found[0]))
+    return plain
+
+
+def _about(bundle: AvatarBundle, held: Held) -> dict[str, Any]:
+    return {
+        "avatar": bundle.manifest.name,
+        "data": held.name,
+        "truth": held.truth,
+        "size": bundle.manifest.size,
+    }
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """A set's own name, with its folder's before it where two would be called the same."""
+    names = [folder.resolve().name for folder in folders]
+    return [
+        name if names.count(name) == 1 else f"{folder.resolve().parent.name}/{name}"
+        for folder, name in zip(folders, names, strict=True)
+    ]
+
+
+def _true_take(held: Held, meter: Meter, tables: Tables) -> Take:
+    """The true video, as much of it as calibration and tables need."""
+    spoken = tables.spoken(held)
+    indices = sorted({*calibration_frames(held), *range(spoken)})
+    return record(
+        true_frames(held, indices),
+        meter,
+        held.count,
+        held.still,
+        f"{held.name}, true video",
+        sync=tables.collector(),
+        sync_frames=spoken,
+    )
+
+
+def _student_take(held: Held, meter: Meter, tables: Tables, synthesise: Synthesise) -> Take:
+    return record(
+        synthesise(held.audio),
+        meter,
+        held.count,
+        held.still,
+        f"{held.name}, speech",
+        sync=tables.collector(),
+        sync_frames=tables.spoken(held),
+        keep=tables.kept(held),
+    )
+
+
+def _probes(
+    held: Held,
+    meter: Meter,
+    bundle: AvatarBundle,
+    synthesise: Synthesise,
+    stream_synthesise: Synthesise | None,
+    limits: Limits,
+    speech: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Silence, specified poses, live against offline; ``speech`` is what `_speech` found."""
+    presets = bundle.manifest.presets
+    chosen = [presets[i] for i in spread(len(presets), limits.presets)]
+    result = silence_probe(
+        meter,
+        synthesise,
+        held.audio,
+        limits.silence_s,
+        speech["speech_motion"],
+        speech["pbm_threshold"],
+    )
+    result |= pose_probe(meter, synthesise, held.audio, chosen, limits.pose_s, limits.pose_settle_s)
     result["stream_max_abs_diff"] = None
     if stream_synthesise is not None:
         audio = held.audio[: int(limits.stream_s * FPS) * SAMPLES_PER_FRAME]
         result |= stream_probe(synthesise, stream_synthesise, audio)
-    plain: dict[str, Any] = _plain(result)
-    return plain
+    return result
 
 
-def _load(data: Path, size: int, cache: Path, limits: Limits) -> _Held:
-    person = load_person(data, size, cache)
-    table = data / "phones.csv"
-    phones = lips.read_phones(table) if table.is_file() else []
-    count = min(len(person.frames), len(person.audio) // SAMPLES_PER_FRAME)
-    count = min(count, int(limits.lips_s * FPS))
-    if count < 2 * FPS:
-        raise DataError(f"{data} is too short to measure: {count} frames, at least 50 are needed")
-    return _Held(person, [p for p in phones if p.end_s * FPS <= count], count)
-
-
-def _measure_truth(meter: FaceMeter, held: _Held) -> dict[int, Face]:
-    """Faces of the true video: one second in four, and around p, b, m and pauses.
-
-    They calibrate what counts as shut and give the measure's own ceilings and floors.
-    """
-    wanted = np.arange(held.count) % (4 * FPS) < FPS
-    bilabial = [p for p in held.phones if p.name in lips.BILABIAL]
-    wanted |= lips.mask_of(bilabial, held.count, widen=1)
-    wanted |= lips.mask_of(lips.pauses(held.phones), held.count, widen=1)
-    indices = [int(f) for f in np.flatnonzero(wanted)]
-    faces = {f: meter.measure(held.frames[f]) for f in track(indices, "true video", len(indices))}
-    return {f: face for f, face in faces.items() if face is not None}
-
-
-def _speech(
-    meter: FaceMeter, held: _Held, truth: dict[int, Face], synthesise: Synthesise, hop: int
-) -> dict[str, Any]:
-    """One pass over the speech: lips against truth, seams of the latents, trembling background."""
+def _speech(held: Held, truth: Take, student: Take, hop: int) -> dict[str, Any]:
+    """The speech of a set: lips against truth, seams of the latents, trembling background."""
     count = held.count
-    opening = np.full(count, np.nan)
-    steps = np.full(count, np.nan)
-    speaking = np.zeros(count, bool)
-    still = _still_pixels(held.frames)
-    mouth_distances, changes = [], []
-    shown, before = 0, None
-    for frame in track(synthesise(held.audio), "speech", count):
-        f = frame.index
-        if not 0 <= f < count:
-            continue
-        shown += 1
-        speaking[f] = frame.speaking
-        face = meter.measure(frame.rgb)
-        if face is not None:
-            opening[f] = face.opening
-            if f in truth:
-                apart = np.linalg.norm(face.mouth - truth[f].mouth, axis=-1)
-                mouth_distances.append(float(apart.mean()))
-        if before is not None and before.index == f - 1:
-            steps[f] = float(np.linalg.norm(frame.latent - before.latent))
-            changes.append(_mean_change(before.rgb, frame.rgb, still))
-        before = frame
-
-    true_changes = [
-        _mean_change(held.frames[f - 1], held.frames[f], still) for f in range(1, 2 * FPS)
-    ]
+    true = Mouths.of(truth.faces, count)
+    ours = Mouths.of(student.faces, count)
     pose_errors = [
-        float(np.mean((face.pose_deg - held.person.pose_deg[f]) ** 2)) for f, face in truth.items()
+        float(np.mean((face.pose_deg - held.person.pose_deg[f]) ** 2))
+        for f, face in truth.faces.items()
     ]
     return {
-        "frames": shown,
-        "frames_missing": count - shown,
-        "faces_found": int(np.isfinite(opening).sum()),
-        **_lips(held, opening, truth, speaking),
+        "frames": int(student.shown.sum()),
+        "frames_missing": count - int(student.shown.sum()),
+        "faces_found": len(student.faces),
+        **_lips(held, student, truth.opening),
         # Mean distance of the 20 mouth points between generated and true frames, both measured,
-        # heads turned to the front, in outer eye distances: see Face.mouth.
-        "lmd": mean(mouth_distances),
-        "seam_ratio": seam_ratio(steps, speaking, hop),
+        # in pixels of a 256x256 picture with both mouths' means on each other.
+        "lmd": landmark_distance(ours.seen_px, true.seen_px),
+        # The same, heads turned to the front, in outer eye distances: see Face.mouth.
+        "lmd_eye_distances": mean_distance(ours.front, true.front),
+        "seam_ratio": seam_ratio(student.latent_steps, student.speaking, hop),
         # Mean change from frame to frame where the true video does not move, levels of 255.
-        "jitter_levels": mean(changes),
-        "jitter_truth_levels": mean(true_changes),
+        "jitter_levels": student.jitter_levels,
+        "jitter_truth_levels": truth.jitter_levels,
         # The pose measure's own error on the true video.
         "pose_floor_msd_deg2": mean(pose_errors),
     }
 
 
-def _lips(
-    held: _Held,
-    opening: NDArray[np.float64],
-    truth: dict[int, Face],
-    speaking: NDArray[np.bool_],
-) -> dict[str, Any]:
-    """Generated opening ``[T]`` against the true landmarks; beside it the true video's."""
-    count, phones = held.count, held.phones
-    target = lip_opening(held.person.landmarks[:count])
-    measured = np.full(count, np.nan)
-    for f, face in truth.items():
-        measured[f] = face.opening
+def _lips(held: Held, student: Take, measured: NDArray[np.float64]) -> dict[str, Any]:
+    """Generated opening against the true landmarks; beside it the true video's, ``[T]``."""
+    count, phones, opening = held.count, held.phones, student.opening
+    target = lip_opening(held.person.landmarks)
     spoken = [p for p in phones if p.name != "SIL"]
-    speech = lips.mask_of(spoken, count) if phones else speaking
+    speech = lips.mask_of(spoken, count) if phones else student.speaking
     pause = lips.mask_of(lips.pauses(phones), count)
     bilabial = [p for p in phones if p.name in lips.BILABIAL]
-    threshold = lips.shut_threshold(measured, phones)
     return {
         "lip_corr": lips.correlation(opening, target),
         "lip_lag_frames": lips.best_lag(opening, target),
         "lip_corr_ceiling": lips.correlation(measured, target),
-        "pbm_closed": lips.closed_share(opening, bilabial, threshold),
-        "pbm_control": lips.closed_share(opening, lips.vowels_in_the_open(phones), threshold),
-        "pbm_closed_ceiling": lips.closed_share(measured, bilabial, threshold),
+        "pbm_closed": lips.closed_share(opening, bilabial, held.shut),
+        "pbm_control": lips.closed_share(opening, lips.vowels_in_the_open(phones), held.shut),
+        "pbm_closed_ceiling": lips.closed_share(measured, bilabial, held.shut),
         "pbm_phones": len(bilabial),
-        "pbm_threshold": threshold,
+        "pbm_threshold": held.shut,
         "speech_motion": lips.movement(opening, speech),
         "silence_motion_floor": ratio(
             lips.movement(measured, pause), lips.movement(measured, speech)
@@ -292,23 +312,12 @@ def _lips(
     }
 
 
-def _still_pixels(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """``[S, S]`` True where the true video does not move but for compression noise."""
-    sample = frames[spread(len(frames), 60)][..., 1].astype(np.float32)
-    still: NDArray[np.bool_] = sample.std(axis=0) < STILL_LEVELS
-    return still
-
-
-def _mean_change(a: NDArray[np.uint8], b: NDArray[np.uint8], where: NDArray[np.bool_]) -> float:
-    if not where.any():
-        return float("nan")
-    return float(np.abs(a[where].astype(np.int16) - b[where]).mean())
-
-
 def _plain(value: Any) -> Any:
     """What JSON can hold: NaN becomes None, numpy numbers Python ones."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

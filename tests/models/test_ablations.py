@@ -105,7 +105,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def test_cuts_lie_at_fixed_stamps_and_are_heard_whole(tmp_path: Path) -> None:
-    audio = np.repeat(np.arange(1, 46, dtype=np.float32), 16_000) / 100
+    audio = (np.repeat(np.arange(1, 46), 16_000) / 100).astype(np.float32)
     cuts = fixed_cuts("cuts", audio, LoudestOf(), tmp_path, 500)
     assert cuts.features.shape == (2, 1000, 1) and cuts.ends.tolist() == [500, 1000]
     # Relative to the loudest of its own 20 s, not of 2 s: that is what the live windows lack.

@@ -54,7 +54,7 @@ TINY = PaperUNetConfig(
 class Blind:
     """Stands in for LPIPS where it is not called."""
 
-    def to(self, device: torch.device) -> Blind:
+    def to(self, device: object) -> Blind:
         return self
 
     def parameters(self) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -22,11 +23,12 @@ from daetalker.models.pose import PosePredictor  # noqa: E402
 from daetalker.models.speech2latent import Speech2Latent, Speech2LatentConfig  # noqa: E402
 
 CFG = Speech2LatentConfig.paper(features=6)
+_M = TypeVar("_M", bound=nn.Module)
 FRAMES = 41
 MIDDLE = FRAMES // 2
 
 
-def stir(module: nn.Module) -> nn.Module:
+def stir(module: _M) -> _M:
     """Random weights everywhere: layers that start at zero would hide what they see."""
     torch.manual_seed(0)
     for parameter in module.parameters():
@@ -43,7 +45,8 @@ def seen(network: Callable[[Tensor], Tensor], x: Tensor, row: int) -> list[int]:
 
 
 def frames(width: int, count: int = FRAMES) -> Tensor:
-    return torch.randn(1, count, width, generator=torch.Generator().manual_seed(1))
+    made: Tensor = torch.randn(1, count, width, generator=torch.Generator().manual_seed(1))
+    return made
 
 
 def test_the_first_convolution_halves_the_rate_and_sees_five_features() -> None:
