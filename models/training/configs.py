@@ -83,7 +83,7 @@ class StudentRecipe:
 
     Attributes:
         network: shape of a student trained from scratch; None for the teacher's own, folded.
-        image: the image loss; its ``batch``, ``diffusion``, ``rate`` and ``ssim`` are not used here.
+        image: the image loss; its ``batch``, ``diffusion``, ``rate`` and ``ssim`` are not used.
     """
 
     training: Distillation = field(default_factory=Distillation)

@@ -7,8 +7,11 @@ the conditioning stay float32.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +37,26 @@ class _Latents(CalibrationDataReader):  # type: ignore[misc]
         return None if row is None else {"latent": row[None]}
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantiser's advice, which nobody who trains an avatar can follow, off the screen."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def quantise_decoder(path: Path, latents: NDArray[np.float32]) -> None:
     """Rewrite the exported decoder at ``path`` in place.
 
     Args:
         latents: ``[N, D]`` of typical frames; 100 are plenty.
     """
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         plain, small = Path(folder) / "plain.onnx", Path(folder) / "small.onnx"
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC

@@ -602,6 +602,9 @@ def test_the_true_video_wins_and_wrong_sound_loses(
     assert rows["truth"]["lip_corr"] == pytest.approx(rows["student"]["lip_corr"])
     assert rows["paper_decoder"]["frames"] == rows["student_on_stretch"]["frames"] == 55
     assert rows["paper_decoder"]["lmd"] > 0, "cells of four pixels are not the true video"
+    opening = table["cut"]["opening"]
+    assert opening["truth"] == opening["student"], "every frame of the stretch is measured"
+    assert None not in opening["truth"]
     lose = table["cut"]["controls_lose"]
     assert lose["lmd"] and lose["lip_corr"]
     assert lose["lse_d"] is None and rows["truth"]["lse_d"] is None

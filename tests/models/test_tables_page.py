@@ -173,6 +173,12 @@ def test_plots_need_something_to_draw() -> None:
     assert drawn is not None and drawn == quality_plot(whole["table3"]), "same numbers, same file"
 
 
+def test_plots_have_numbers_on_their_axes() -> None:
+    drawn = jitter_plot(result()["table2"]["sets"]["test_a"]["noise"])
+    assert drawn is not None
+    assert {"1", "100", "0.00", "0.06"} <= set(re.findall(r">([^<>]*)</text>", drawn))
+
+
 def _decoded(uri: str) -> tuple[list[NDArray[np.uint8]], int]:
     content = base64.b64decode(uri.split(",", 1)[1])
     with av.open(io.BytesIO(content), "r") as movie:

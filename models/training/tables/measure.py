@@ -115,7 +115,8 @@ class Tables:
         """The student's frames whose pictures are needed later."""
         if not self._wanted.tables & {1, 2}:
             return range(0)
-        start, count = held.loudest(self._extent.decoder_s)
+        # Inside `spoken`, where every frame of the true video is measured.
+        start, count = held.cut(0, self.spoken(held)).loudest(self._extent.decoder_s)
         return range(start, start + count)
 
     def spoken(self, held: Held) -> int:

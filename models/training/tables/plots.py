@@ -89,8 +89,8 @@ def jitter_plot(sweep: Mapping[str, Mapping[str, float | None]]) -> str | None:
         place.plot(xs, [a for _, a, _ in known], "o-", color=OURS, label="one shared x_T")
         place.plot(xs, [b for _, _, b in known], "o-", color=OTHER, label="new noise each frame")
         place.set_xscale("log")
-        place.set_yscale("log")
         place.set_xticks(xs, [str(s) for s in xs])
+        place.set_ylim(bottom=0)
         place.minorticks_off()
         place.set_xlabel("evaluations a frame")
         place.set_title(

@@ -47,7 +47,7 @@ METRICS = (
     Metric("lse_c", "LSE-C", 1, 2),
     Metric("lmd", "LMD, px", -1, 2),
     Metric("light_asd", "Light-ASD", 1, 2, sync=False),
-    Metric("light_asd_contrast", "its contrast", 1, 2),
+    Metric("light_asd_contrast", "Light-ASD contrast", 1, 2),
     Metric("lip_corr", "lip corr.", 1, 3),
     Metric("lip_lag_frames", "lag, frames", 0, 0),
     Metric("pbm_closed", "p b m shut", 1, 2),

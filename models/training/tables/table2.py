@@ -79,7 +79,7 @@ def explain(
     """
     times = ratio(fresh.jitter_levels, shared.jitter_levels)
     found = (
-        f"With T = {steps}, new noise for each frame makes still regions change {times:.2g} times "
+        f"With T = {steps}, new noise for each frame makes still regions change {times:.3g} times "
         f"as much as the shared x_T does ({fresh.jitter_levels:.3g} against "
         f"{shared.jitter_levels:.3g} levels a frame; the true video, with its compression noise: "
         f"{truth.jitter_levels:.3g})"
@@ -94,7 +94,7 @@ def explain(
         f"over many evaluations x_T is forgotten.  Two noises give pictures of one latent that are "
         f"{sweep[most]['apart_levels']:.2g} levels apart with T = {most}, but "
         f"{sweep[least]['apart_levels']:.2g} with T = {least}, where still regions change "
-        f"{sweep[least]['jitter_ratio']:.2g} times as much.  So the shared x_T matters where the "
+        f"{sweep[least]['jitter_ratio']:.3g} times as much.  So the shared x_T matters where the "
         "student works."
     )
 
