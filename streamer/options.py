@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     )
     live.set_defaults(command="bench live")
     live.add_argument(
-        "--seconds", type=_seconds, default=60.0, help="measured time in seconds (60)"
+        "--seconds", type=_seconds_from(1), default=60.0, help="measured time in seconds (60)"
     )
     live.add_argument(
         "--audio", type=Path, help="speech file to speak; left out: a voice-like signal is made"
@@ -143,12 +143,12 @@ def _add_evaluation(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--quick", action="store_true", help="fewer frames: a first impression")
     evaluate.add_argument(
         "--seconds",
-        type=_at_least_two,
+        type=_seconds_from(2),
         help="seconds of each set's speech in the rows of tables 1 and 2 (60)",
     )
     evaluate.add_argument(
         "--decoder-seconds",
-        type=_at_least_two,
+        type=_seconds_from(2),
         help="seconds of it that the paper's decoder draws, which takes a hundred evaluations a "
         "frame (6)",
     )
@@ -184,13 +184,6 @@ def _tables(text: str) -> frozenset[int]:
     if not all(part in {"1", "2", "3", "4"} for part in parts):
         raise argparse.ArgumentTypeError(f"'{text}' must be 1, 2, 3, 4 or all")
     return frozenset(map(int, parts))
-
-
-def _at_least_two(text: str) -> float:
-    value = _not_negative(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"'{text}' must be 2 to 600 seconds")
-    return value
 
 
 def _add_avatar_actions(avatars: argparse.ArgumentParser) -> None:
@@ -292,11 +285,14 @@ def _not_negative(text: str) -> float:
     return value
 
 
-def _seconds(text: str) -> float:
-    value = _not_negative(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' must be 1 to 600 seconds")
-    return value
+def _seconds_from(least: int) -> Callable[[str], float]:
+    def seconds(text: str) -> float:
+        value = _not_negative(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"'{text}' must be {least} to 600 seconds")
+        return value
+
+    return seconds
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

@@ -1,10 +1,16 @@
 """A tiny person to train on: folders, a recipe, weights; everything small enough for a test."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TINY = """
 base = "embedded"
@@ -53,6 +59,19 @@ attributions = ["nobody"]
 [consent]
 statement = "The face is drawn; nobody is shown."
 """
+
+
+class MeanLevel:
+    """A front-end whose features are the mean level of each 20 ms, at any length."""
+
+    width = 1
+
+    def __call__(self, windows: NDArray[np.float32]) -> Tensor:
+        import torch
+
+        levels = np.abs(windows).reshape(len(windows), -1, 320).mean(-1, keepdims=True)
+        features: Tensor = torch.from_numpy(levels.astype(np.float32))
+        return features
 
 
 def face(opening_px: float = 6.0, lids_px: float = 5.0, size: int = 256) -> NDArray[np.float32]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 transformers = pytest.importorskip("transformers")
@@ -38,6 +37,7 @@ from daetalker.models.training.train_speech2latent import HeldOut, Material  # n
 from daetalker.streamer.engine import Engine  # noqa: E402
 from tests.models.small_person import (  # noqa: E402
     DESCRIPTION,
+    MeanLevel,
     face,
     write_lpips,
     write_person,
@@ -59,17 +59,6 @@ class Blind:
 
     def parameters(self) -> list[Tensor]:
         return []
-
-
-class MeanLevel:
-    """Features that are the mean level of each 20 ms, at any length."""
-
-    width = 1
-
-    def __call__(self, windows: NDArray[np.float32]) -> Tensor:
-        levels = np.abs(windows).reshape(len(windows), -1, 320).mean(-1, keepdims=True)
-        features: Tensor = torch.from_numpy(levels.astype(np.float32))
-        return features
 
 
 def person(frames: int, size: int = 32) -> Person:

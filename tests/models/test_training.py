@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 pytest.importorskip("safetensors")
 
-from torch import Tensor  # noqa: E402
 
 from daetalker.models.bundle import load_bundle  # noqa: E402
 from daetalker.models.speech2latent import Speech2LatentConfig  # noqa: E402
@@ -46,6 +44,7 @@ from daetalker.models.training.train_speech2latent import (  # noqa: E402
 from tests.models.small_person import (  # noqa: E402
     DESCRIPTION,
     TINY,
+    MeanLevel,
     face,
     write_dataset,
     write_lpips,
@@ -83,20 +82,9 @@ def test_windows_are_cut_as_the_stream_cuts_them() -> None:
     np.testing.assert_array_equal(window[15 * 640 :], audio[: 10 * 640])
 
 
-class CountingFrontEnd:
-    """Features that are the mean level of each 20 ms."""
-
-    width = 1
-
-    def __call__(self, windows: NDArray[np.float32]) -> Tensor:
-        means = np.abs(windows).reshape(len(windows), -1, 320).mean(-1, keepdims=True)
-        features: Tensor = torch.from_numpy(means.astype(np.float32))
-        return features
-
-
 def test_augmented_windows_start_in_silence_where_their_history_ends(tmp_path: Path) -> None:
     audio = np.random.default_rng(0).standard_normal(640 * 400).astype(np.float32) * 0.1
-    made = augmented_windows("x", audio, CountingFrontEnd(), tmp_path, count=40)
+    made = augmented_windows("x", audio, MeanLevel(), tmp_path, count=40)
     short = np.flatnonzero(made.history < 50)
     assert len(short)
     for i in short:
@@ -107,7 +95,7 @@ def test_augmented_windows_start_in_silence_where_their_history_ends(tmp_path: P
 
 def test_gather_masks_what_lies_before_the_recording(tmp_path: Path) -> None:
     audio = np.ones(640 * 80, np.float32)
-    clean = clean_windows("c", audio, CountingFrontEnd(), tmp_path, step=1)
+    clean = clean_windows("c", audio, MeanLevel(), tmp_path, step=1)
     held = WindowSet(clean.features[:1], clean.ends[:1], clean.history[:1], hold=np.array([33]))
     features, index, valid = gather([clean, held], np.array([0, len(clean.ends)]), 50)
     assert features.shape == (2, 100, 1)
@@ -232,7 +220,7 @@ def test_velocity_does_not_see_joins(tmp_path: Path) -> None:
     assert cut.first(30).segment_starts.tolist() == [0]
     latents = torch.zeros(75, 4)
     latents[40:] += 100.0
-    clean = clean_windows("c", cut.audio, CountingFrontEnd(), tmp_path, first=60)
+    clean = clean_windows("c", cut.audio, MeanLevel(), tmp_path, first=60)
     latents += torch.randn(75, 4, generator=torch.Generator().manual_seed(0)) * 0.01
     losses = []
     for name, person in (("seen", whole), ("cut", cut)):

@@ -10,7 +10,8 @@ Shapes: K surveyed pictures, T frames of 25 a second, S pixels a side of the cro
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,7 +114,7 @@ def survey(clip: Clip, finder: Finder, work: Path) -> Survey:
             "faces": np.array([row[2] for row in rows], np.int64),
             "frames": np.array(frames),
         }
-        write_atomic(path, kept)
+        _write_arrays(path, kept)
     return Survey(kept["number"], kept["box"], kept["faces"], int(kept["frames"]))
 
 
@@ -152,11 +153,11 @@ def measure(
                 for name, value in row.items():
                     rows[name].append(value)
                 if picture.number % SAVE_EVERY == SAVE_EVERY - 1:
-                    write_atomic(path, {"whole": np.array(0), **_arrays(rows)})
+                    _write_arrays(path, {"whole": np.array(0), **_arrays(rows)})
                 if picture.number % TICK_EVERY == 0:
                     tick(picture.number + 1)
             before = blocks
-        write_atomic(path, {"whole": np.array(1), **_arrays(rows)})
+        _write_arrays(path, {"whole": np.array(1), **_arrays(rows)})
     tick(len(rows["faces"]))
     return Measures(**_arrays(rows))
 
@@ -250,16 +251,22 @@ def _read(path: Path) -> dict[str, Any] | None:
         return dict(stored)
 
 
-def write_atomic(path: Path, arrays: dict[str, Any]) -> None:
-    """Write an .npz so that the file is whole or not there.
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to, renamed to ``path`` afterwards: the file is whole or not there.
 
     Raises:
-        DataError: if the disk is full.
+        DataError: if it cannot be written, as on a full disk.
     """
-    partial = path.with_suffix(".part.npz")
+    partial = path.with_suffix(f".part{path.suffix}")
     try:
-        np.savez(partial, **arrays)
+        yield partial
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    with whole_file(path) as partial:
+        np.savez(partial, **arrays)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daetalker.models.training.data import FPS, SAMPLE_RATE, DataError
+from daetalker.models.training.data import FPS, SAMPLE_RATE
 from daetalker.models.training.prepare.advice import Material, loudness_db
 from daetalker.models.training.prepare.crop import Crop
 from daetalker.models.training.prepare.judge import KEPT, REASONS, pieces
-from daetalker.models.training.prepare.measure import Measures, Survey
+from daetalker.models.training.prepare.measure import Measures, Survey, whole_file
 from daetalker.models.training.prepare.sound import Sound
 from daetalker.models.training.prepare.source import Clip
 from daetalker.models.training.prepare.synchrony import Offset
@@ -177,9 +176,5 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
     Raises:
         DataError: if it cannot be written.
     """
-    unfinished = path.with_suffix(".part.json")
-    try:
-        unfinished.write_text(json.dumps(report, indent=1) + "\n")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}") from error
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(report, indent=1) + "\n")

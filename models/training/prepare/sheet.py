@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from daetalker.models.training.data import FPS, DataError
+from daetalker.models.training.data import FPS
 from daetalker.models.training.prepare.crop import Crop
 from daetalker.models.training.prepare.judge import KEPT, REASONS
-from daetalker.models.training.prepare.measure import Measures
+from daetalker.models.training.prepare.measure import Measures, whole_file
 from daetalker.models.training.prepare.source import Clip, picture_at
 
 TILE, COLUMNS = 192, 6
@@ -44,13 +43,8 @@ def write_sheet(path: Path, judged: list[Judged], size: int) -> None:
     sheet = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + LABEL)), PAPER)
     for i, tile in enumerate(tiles):
         sheet.paste(tile, (i % COLUMNS * TILE, i // COLUMNS * (TILE + LABEL)))
-    partial = path.with_suffix(".part.png")
-    try:
+    with whole_file(path) as partial:
         sheet.save(partial)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _where(judged: list[Judged], reason: int | None) -> list[tuple[int, int]]:
