@@ -9,6 +9,7 @@
 
 ARGS ?=
 TORCH ?= torch==2.13.0
+EXTRAS := train,camera,livekit,mqtt,pipecat,dev
 VENV := .venv
 TEST_VENV := .venv-test
 # Paths are absolute so that an activated environment does not matter.
@@ -35,8 +36,8 @@ $(TEST_VENV)/.ready: pyproject.toml
 	@scripts/venv.sh $(TEST_VENV)
 	@echo "Installing $(TORCH) into $(TEST_VENV)"
 	@$(TEST_VENV)/bin/python $(PIP_INSTALL) $(TORCH)
-	@echo "Installing daetalker[train,dev] into $(TEST_VENV)"
-	@$(TEST_VENV)/bin/python $(PIP_INSTALL) --editable ".[train,dev]"
+	@echo "Installing daetalker[$(EXTRAS)] into $(TEST_VENV)"
+	@$(TEST_VENV)/bin/python $(PIP_INSTALL) --editable ".[$(EXTRAS)]"
 	@touch $@
 
 system:

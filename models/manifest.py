@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ READABLE = (1, 2)
 AXES = ("yaw", "pitch", "roll")
 LIVE_NETWORKS = ("acoustic", "speech", "latent", "student")
 MAX_MANIFEST_BYTES = 1024 * 1024
+NATURAL_STEP_DEG = 1.5
+"""What a manifest that does not say it is taken to mean: calmer than most people."""
+NATURAL_STEP_RANGE_DEG = (0.1, 10.0)
+MAX_HOLD_S = 3600.0
 
 # Names become parts of paths and addresses, and are typed into shells.
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -47,6 +51,8 @@ class Preset:
     Attributes:
         ease_s: seconds the head takes to get there.
         natural: share of the speech-driven movement kept around the pose, 0 to 1.
+        hold_s: seconds it is held after arriving, then the head goes back to the speech; None for
+            good.
     """
 
     name: str
@@ -56,6 +62,7 @@ class Preset:
     roll: float
     ease_s: float = 0.5
     natural: float = 0.15
+    hold_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ class Manifest:
         synthetic: True if nobody's likeness is shown.
         consent: who is shown, and who agreed to what.
         files: SHA-256 of each file but the manifest, hexadecimal.
+        natural_step_deg: 99th percentile of the head's step from one frame to the next in the
+            person's own video: Euclidean norm over yaw, pitch and roll, degrees a frame.
     """
 
     name: str
@@ -91,6 +100,7 @@ class Manifest:
     synthetic: bool
     consent: Consent
     files: dict[str, str]
+    natural_step_deg: float = NATURAL_STEP_DEG
 
 
 def decode_manifest(data: bytes, target: Path) -> Any:
@@ -124,8 +134,9 @@ def parse_manifest(document: Any, where: Path) -> Manifest:
         readable = " or ".join(map(str, READABLE))
         raise fail(f"format must be {readable}; this version reads no other")
     values = {k: v for k, v in document.items() if k != "format"}
-    wanted = Manifest.__dataclass_fields__
-    missing, unknown = wanted.keys() - values.keys(), values.keys() - wanted.keys()
+    known = {field.name: field for field in fields(Manifest)}
+    wanted = {name for name, field in known.items() if field.default is MISSING}
+    missing, unknown = wanted - values.keys(), values.keys() - known.keys()
     if missing or unknown:
         problem = "missing" if missing else "unknown"
         raise fail(f"{problem} field {sorted(missing or unknown)[0]!r}")
@@ -137,6 +148,10 @@ def parse_manifest(document: Any, where: Path) -> Manifest:
             raise fail(f"{key} must be {words}")
     if not SAFE_NAME.fullmatch(values["name"]):
         raise fail("name must be letters, digits, - and _, 64 at most, and start with no - or _")
+    step = values.setdefault("natural_step_deg", NATURAL_STEP_DEG)
+    least, most = NATURAL_STEP_RANGE_DEG
+    if isinstance(step, bool) or not isinstance(step, int | float) or not least <= step <= most:
+        raise fail(f"natural_step_deg must be a number of {least:g} to {most:g} degrees a frame")
     try:
         values["pose_range_deg"] = {
             axis: (
@@ -178,7 +193,8 @@ def parse_manifest(document: Any, where: Path) -> Manifest:
 
 def _preset(value: Any) -> Preset:
     preset = Preset(**value)
-    for key in ("yaw", "pitch", "roll", "ease_s", "natural"):
+    numbers = ["yaw", "pitch", "roll", "ease_s", "natural"]
+    for key in numbers if preset.hold_s is None else [*numbers, "hold_s"]:
         number = getattr(preset, key)
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise ValueError(f"{key} must be a number")
@@ -186,4 +202,6 @@ def _preset(value: Any) -> Preset:
         raise ValueError("name and label must be texts")
     if not (0 < preset.ease_s <= 60 and 0 <= preset.natural <= 1):
         raise ValueError("ease_s must be above 0 and at most 60, natural 0 to 1")
+    if preset.hold_s is not None and not 0 <= preset.hold_s <= MAX_HOLD_S:
+        raise ValueError(f"hold_s must be 0 to {MAX_HOLD_S:g} seconds")
     return preset

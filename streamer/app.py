@@ -1,11 +1,10 @@
-"""The HTTP side: the page, ``/ws``, ``/healthz``, ``/api/avatars`` and the avatars' previews."""
+"""The HTTP side: the pages, ``/ws``, ``/healthz``, the API, previews, and the plugins' routes."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -15,20 +14,31 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from daetalker.streamer.hub import Hub, avatar_info
+from daetalker.streamer.access import is_operator, origin_allowed
+from daetalker.streamer.api import api_routes
+from daetalker.streamer.hub import Hub
 from daetalker.streamer.page import SECURITY_HEADERS, Asset, asset, load_page
+from daetalker.streamer.plugin_host import PluginHost
 from daetalker.streamer.protocol import ProtocolError
+from daetalker.streamer.settings import Settings
 from daetalker.streamer.signalling import converse
 
 STOP_TIMEOUT_S = 3.0
 
 
-def create_app(hub: Hub, page: dict[str, Asset] | None = None) -> Starlette:
-    """The ASGI application of a started hub; it stops the hub when it is shut down."""
-    assets = load_page() if page is None else page
+def create_app(
+    hub: Hub, page: dict[str, Asset] | None = None, plugins: PluginHost | None = None
+) -> Starlette:
+    """The ASGI application of a started hub and its started plugins.
+
+    It stops both when it is shut down.
+    """
+    plugins = plugins or PluginHost(hub)
+    assets = (load_page() if page is None else page) | plugins.scripts()
 
     async def page_file(request: Request) -> Response:
-        found = assets.get(request.url.path)
+        path = request.url.path
+        found = assets.get(path, assets.get(f"{path}.html"))
         if found is None:
             return Response("There is nothing here.\n", 404, media_type="text/plain")
         return _asset_response(request, found)
@@ -46,10 +56,6 @@ def create_app(hub: Hub, page: dict[str, Asset] | None = None) -> Starlette:
         code = 200 if status == "ok" else 503
         return JSONResponse(body, code, headers={"Cache-Control": "no-store"})
 
-    async def avatars(_: Request) -> Response:
-        body = [avatar_info(manifest).model_dump() for manifest in hub.manifests()]
-        return JSONResponse(body, headers={"Cache-Control": "no-cache"})
-
     async def preview(request: Request) -> Response:
         try:
             avatar = await hub.avatar(request.path_params["name"])
@@ -58,10 +64,10 @@ def create_app(hub: Hub, page: dict[str, Asset] | None = None) -> Starlette:
         return _asset_response(request, asset(avatar.preview_png, "image/png"))
 
     async def websocket(ws: WebSocket) -> None:
-        if hub.stopping.is_set() or not origin_allowed(ws, hub.settings.allowed_origins):
+        if hub.stopping.is_set():
             await ws.close()  # before accepting: HTTP 403
             return
-        await converse(ws, hub)
+        await converse(ws, hub, plugins.infos)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -69,19 +75,44 @@ def create_app(hub: Hub, page: dict[str, Asset] | None = None) -> Starlette:
             yield
         finally:
             await hub.stop(STOP_TIMEOUT_S)
+            await plugins.stop()
 
     app = Starlette(
         routes=[
             WebSocketRoute("/ws", websocket),
             Route("/healthz", healthz),
-            Route("/api/avatars", avatars),
+            *api_routes(hub, plugins.report),
             Route("/avatar/{name}/preview.png", preview),
+            *(Route(path, page_file) for path in plugins.scripts()),
+            *plugins.routes(),
             Route("/{path:path}", page_file),
         ],
         lifespan=lifespan,
     )
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Gate, settings=hub.settings)
+    app.add_middleware(SecurityHeaders)  # the outermost: refusals have them too
     return app
+
+
+class Gate:
+    """Refuses what pages of other origins ask for, and says who is an operator."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            reads = scope.get("method") in ("GET", "HEAD")
+            if not reads and not origin_allowed(scope, self._settings.allowed_origins):
+                if scope["type"] == "websocket":
+                    await send({"type": "websocket.close"})  # before accepting: HTTP 403
+                else:
+                    refusal = Response("Pages of other sites may not do this.\n", 403)
+                    await refusal(scope, receive, send)
+                return
+            scope["operator"] = is_operator(scope, self._settings)
+        await self._app(scope, receive, send)
 
 
 class SecurityHeaders:
@@ -105,18 +136,6 @@ def _asset_response(request: Request, found: Asset) -> Response:
     if found.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(found.body, headers=headers, media_type=found.media_type)
-
-
-def origin_allowed(ws: WebSocket, extra: tuple[str, ...]) -> bool:
-    """Whether a socket may be opened: only pages of this server, listed origins, and programs.
-
-    Browsers let any page open a socket to any server, and name the page in ``Origin``; programs
-    send none.
-    """
-    origin = ws.headers.get("origin")
-    if origin is None or origin in extra:
-        return True
-    return urlsplit(origin).netloc == ws.headers.get("host")
 
 
 def version() -> str:

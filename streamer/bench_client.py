@@ -18,6 +18,7 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
+from pydantic import BaseModel
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -150,7 +151,7 @@ class BenchClient:
         assert self._socket is not None
         await self._socket.send(message.model_dump_json(exclude_none=True))
 
-    async def _next(self) -> p.Welcome | p.Answer | p.State | p.Error | p.Pong | p.Goodbye:
+    async def _next(self) -> BaseModel:
         assert self._socket is not None
         text = await self._socket.recv()
         return p.parse_server_message(text if isinstance(text, str) else text.decode())

@@ -31,8 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _train(arguments[1:])
     if arguments[:1] == ["prepare"]:
         return _prepare(arguments[1:])
-    options = make_parser(arguments).parse_args(arguments)
     try:
+        added = _added(arguments)
+        if added is not None:
+            main_of, rest = added
+            return main_of(rest)
+        options = make_parser(arguments).parse_args(arguments)
         code = COMMANDS[options.command](options)
     except (StreamerError, BundleError) as error:
         text = str(error)
@@ -44,6 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return OK
     return code
+
+
+def _added(arguments: list[str]) -> tuple[Callable[[list[str]], int], list[str]] | None:
+    """A command that is not ours; the entry points are looked through only if it is not."""
+    if not arguments or " ".join(arguments[:2]) in COMMANDS or arguments[0] in COMMANDS:
+        return None
+    from daetalker.streamer.commands import find_command
+
+    return find_command(arguments)
 
 
 # --- the commands -------------------------------------------------------------------------------

@@ -27,7 +27,9 @@ from daetalker.streamer.windower import Window, Windower
 
 __all__ = ["Composer", "Cue", "FramePlan"]
 
-_CLOSING_FRAMES = 5
+# How far the lips are on their way to rest in the first frames after an interruption: shut within
+# 80 ms, about as fast as lips close for a p.
+_CLOSING = (0.7, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,9 @@ class Composer:
         self._window_frames = manifest.window_frames
         self._windower = Windower(profile, manifest.window_frames)
         self._gate = VoiceGate(profile.lookahead_frames)
-        self._director = Director(manifest.pose_range_deg, profile, manifest.window_frames)
+        self._director = Director(
+            manifest.pose_range_deg, profile, manifest.window_frames, manifest.natural_step_deg
+        )
         self._spoken_seams = Smoother(profile, eager=True)
         self._silent_seams = Smoother(profile, eager=True)
         self._weights = np.zeros(0, np.float32)
@@ -173,9 +177,8 @@ class Composer:
         for frame in range(first_frame, self.next_frame):
             latent = silent[frame - first_row]
             if shown is not None:
-                share = min(1.0, (frame - shown.index) / _CLOSING_FRAMES)
-                eased = np.array(share * share * (3.0 - 2.0 * share), np.float32)
-                latent = mix(shown.latent, latent, eased)
+                place = min(frame - shown.index, len(_CLOSING)) - 1
+                latent = mix(shown.latent, latent, np.array(_CLOSING[place], np.float32))
             plans.append(self._plan(frame, latent, speaking=False))
         return plans
 
@@ -183,6 +186,11 @@ class Composer:
     def steering(self) -> NDArray[np.float32]:
         """The control ``[W, 4]`` of the cue last steered."""
         return self._steering
+
+    @property
+    def released(self) -> bool:
+        """True if the control last steered with is over: the head has gone back to the speech."""
+        return self._director.released
 
     def _cues(self, windows: list[Window], weights: NDArray[np.float32]) -> list[Cue]:
         self._weights = np.concatenate([self._weights, weights])

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from daetalker.models.bundle import Preset
+from daetalker.models.bundle import MAX_HOLD_S, Preset
 
 __all__ = ["Control", "Timeline"]
 
@@ -21,7 +21,11 @@ class Control:
         pose: yaw, pitch, roll in degrees, or None to leave the head to the speech.
         natural: share of the speech-driven movement kept around ``pose``, 0 to 1; without a pose
             it is 1 whatever is said here.
-        ease_s: seconds the head takes to a new pose.
+        ease_s: seconds the head takes to a new pose; more where its speed would be unnatural.
+        hold_s: seconds the pose is held after arriving, then the head goes back to the speech in
+            ``ease_s``; None for good.
+        command: number of the command this comes from: two of them may ask for the same.  A
+            `replace` of another field keeps it.
         preset: name of the preset ``pose`` came from, for display only.
         muted: True to hear nothing from now on; what was said before is still spoken.
 
@@ -34,6 +38,8 @@ class Control:
     ease_s: float = 0.5
     preset: str | None = None
     muted: bool = False
+    hold_s: float | None = None
+    command: int = field(default_factory=itertools.count().__next__, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.pose is not None and not (
@@ -44,12 +50,14 @@ class Control:
             raise ValueError("natural must be between 0 and 1")
         if not 0.0 < self.ease_s <= 60.0:
             raise ValueError("ease_s must be above 0 and at most 60 seconds")
+        if self.hold_s is not None and not 0.0 <= self.hold_s <= MAX_HOLD_S:
+            raise ValueError(f"hold_s must be 0 to {MAX_HOLD_S:g} seconds")
 
     @classmethod
     def of(cls, preset: Preset, muted: bool = False) -> Control:
         """The control that a preset stands for."""
         pose = (preset.yaw, preset.pitch, preset.roll)
-        return cls(pose, preset.natural, preset.ease_s, preset.name, muted)
+        return cls(pose, preset.natural, preset.ease_s, preset.name, muted, preset.hold_s)
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import ipaddress
 import socket
 import sys
+import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any
 
 from daetalker.models.bundle import BundleError, find_avatar, load_bundle
 from daetalker.streamer.capacity import capacity
-from daetalker.streamer.errors import EngineError
+from daetalker.streamer.errors import EngineError, StreamerError
+from daetalker.streamer.finding import Finding, Status
 from daetalker.streamer.hub import profile_of
+from daetalker.streamer.plugin import plugin_names
 from daetalker.streamer.settings import Settings
-
-Status = Literal["ok", "warning", "error"]
 
 PACKAGES = (
     "aiortc",
@@ -29,22 +30,9 @@ PACKAGES = (
     "webrtcvad-wheels",
     "websockets",
 )
+PLUGIN_CHECK_S = 15.0
 OLDEST_PYTHON = (3, 11)
 ENCODERS = ("libvpx", "libopus", "libx264", "aac", "png")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at.
-
-    Attributes:
-        fix: what to do; empty if all is well.
-    """
-
-    name: str
-    status: Status
-    message: str
-    fix: str = ""
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -56,6 +44,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _port(settings)
     yield _network()
     yield _microphone(settings)
+    for name in plugin_names():
+        yield from _plugin(name, settings)
 
 
 def as_json(findings: list[Finding]) -> dict[str, Any]:
@@ -150,6 +140,37 @@ def _port(settings: Settings) -> Finding:
             "port", "error", str(error), "stop the other program, or serve on another --port"
         )
     return Finding("port", "ok", f"{settings.host} port {settings.port} is free")
+
+
+def _plugin(name: str, settings: Settings) -> Iterator[Finding]:
+    """What a plugin says of itself; one that nobody has asked for is never more than a warning."""
+    from daetalker.streamer.plugin import find_plugin
+    from daetalker.streamer.settings import SettingsError, plugin_settings
+
+    wanted = name in settings.plugins
+    found: list[Finding] = []
+
+    def look() -> None:
+        try:
+            kind = find_plugin(name)
+            own = plugin_settings(kind.Settings, name, settings.plugin.get(name, {}))
+            found.extend(kind.examine(own))
+        except (StreamerError, SettingsError) as error:
+            found.append(Finding(name, "error", str(error), f"see docs/plugins.md for '{name}'"))
+        except Exception as error:  # somebody else's code
+            found.append(Finding(name, "error", f"its check failed: {error!r}", "tell its author"))
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(PLUGIN_CHECK_S)
+    if looking.is_alive():
+        text = f"its check took longer than {PLUGIN_CHECK_S:.0f} s"
+        found = [Finding(name, "error", text, "look at what it connects to")]
+    for finding in found or [Finding(name, "ok", "installed")]:
+        status: Status = finding.status
+        if status == "error" and not wanted:
+            status = "warning"
+        yield replace(finding, name=f"plugin {finding.name}", status=status)
 
 
 def _network() -> Finding:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from daetalker.models.bundle import (
     AvatarBundle,
@@ -20,11 +21,15 @@ from daetalker.models.bundle import (
 )
 from daetalker.streamer.clock import Clock, MonotonicClock
 from daetalker.streamer.engine import AsyncEngine, Engine
+from daetalker.streamer.errors import EngineError
+from daetalker.streamer.live_session import LiveSession
+from daetalker.streamer.presets import PresetBook, PresetError, default_presets_path, watch
 from daetalker.streamer.preview import encode_png, idle_frame
 from daetalker.streamer.profile import PROFILES, Profile
-from daetalker.streamer.protocol import AvatarInfo, PoseRange, PresetInfo, ProtocolError
+from daetalker.streamer.protocol import ProtocolError
 from daetalker.streamer.session import Session
 from daetalker.streamer.settings import Settings
+from daetalker.streamer.steering import Steering
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +73,11 @@ class Hub:
         self._seats = 0
         self._empty = asyncio.Event()
         self._empty.set()
+        self.presets = PresetBook(settings.presets or default_presets_path())
+        self._live: dict[str, LiveSession] = {}
+        self._on_session: list[Callable[[LiveSession], None]] = []
+        self._on_presets: list[Callable[[], None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> Avatar:
         """Open the avatar of the settings and warm it up.
@@ -75,6 +85,7 @@ class Hub:
         Raises:
             BundleError: if it is missing or damaged.
             EngineError: if its networks cannot be run.
+            PresetError: if this avatar cannot show one of the user's presets.
         """
         folder = find_avatar(self.settings.avatar)
         avatar = await asyncio.to_thread(self._open_avatar, folder, self.settings.threads)
@@ -84,6 +95,8 @@ class Hub:
             self._manifests[manifest.name] = manifest
         self._default = avatar.bundle.manifest.name
         self._avatars[self._default] = avatar
+        self.presets.check(avatar.bundle.manifest)
+        self._spawn(watch(self.presets, self.presets_changed, _presets_broken), "presets")
         return avatar
 
     @property
@@ -124,6 +137,41 @@ class Hub:
                     ) from None
         return self._avatars[name]
 
+    def presets_changed(self) -> None:
+        """Tell everybody who shows presets."""
+        for tell in list(self._on_presets):
+            tell()
+
+    @contextmanager
+    def told_of_presets(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Have ``tell`` called at every change of the presets."""
+        self._on_presets.append(tell)
+        try:
+            yield
+        finally:
+            self._on_presets.remove(tell)
+
+    def on_session(self, tell: Callable[[LiveSession], None]) -> None:
+        """Have ``tell`` called with every session that begins from now on."""
+        self._on_session.append(tell)
+
+    def live_sessions(self) -> list[LiveSession]:
+        """The sessions that run, the newest last."""
+        return list(self._live.values())
+
+    def find_session(self, which: str) -> LiveSession:
+        """A running session by its id, or the newest one for ``latest``.
+
+        Raises:
+            ProtocolError: ``unknown_session``.
+        """
+        if which == "latest" and self._live:
+            return next(reversed(self._live.values()))
+        if which in self._live:
+            return self._live[which]
+        text = "No session is running." if which == "latest" else "There is no such session."
+        raise ProtocolError("unknown_session", text)
+
     def manifests(self) -> list[Manifest]:
         """Manifests of the avatars that clients may ask for."""
         return [self._manifests[name] for name in self.avatar_names]
@@ -142,21 +190,84 @@ class Hub:
         self._seats += 1
         self._empty.clear()
         try:
-            yield secrets.token_hex(4)
+            yield secrets.token_hex(8)
         finally:
             self._seats -= 1
             if not self._seats:
                 self._empty.set()
 
-    def open_session(self, avatar: Avatar, session_id: str) -> Session:
+    def new_session(self, avatar: Avatar, session_id: str) -> Session:
         """A new session of that avatar; the caller runs and closes it."""
         return Session(
             avatar.bundle, avatar.engine, self._clock, profile=self.profile, session_id=session_id
         )
 
+    def handle(
+        self, session: Session, close: Callable[[], Awaitable[None]] | None = None
+    ) -> LiveSession:
+        """A session as programs hold it; ``close`` ends it, if there is more to it than that."""
+        steering = Steering(session, self.presets, self.settings.voice_folder)
+        return LiveSession(session, self.presets, steering, close or session.close)
+
+    async def run_session(self, session: Session, live: LiveSession) -> None:
+        """Run a session to its end; meanwhile it can be found, and whoever wants to know is told.
+
+        Raises:
+            EngineError: if a network fails.
+        """
+        self._live[session.session_id] = live
+        for tell in self._on_session:
+            tell(live)
+        try:
+            await session.run()
+        finally:
+            del self._live[session.session_id]
+
+    async def open_session(self, name: str | None = None) -> LiveSession:
+        """A session without a microphone, which runs until it is closed.  It takes a place.
+
+        Raises:
+            ProtocolError: ``unknown_avatar`` or ``server_full``.
+        """
+        avatar = await self.avatar(name)
+        ready: asyncio.Future[LiveSession] = asyncio.get_running_loop().create_future()
+        self._spawn(self._run_alone(avatar, ready), "session without a microphone")
+        return await ready
+
+    async def _run_alone(self, avatar: Avatar, ready: asyncio.Future[LiveSession]) -> None:
+        gone = asyncio.Event()
+        try:
+            with self.seat() as session_id:
+                session = self.new_session(avatar, session_id)
+
+                async def close() -> None:
+                    await session.close()
+                    await gone.wait()
+
+                live = self.handle(session, close)
+                ready.set_result(live)
+                logger.info("session %s: %s, for a program", session_id, live.avatar.name)
+                await self.run_session(session, live)
+                logger.info("session %s: ended", session_id)
+        except ProtocolError as error:
+            ready.set_exception(error)
+        except EngineError as error:
+            logger.error("the engine failed: %s", error)
+        finally:
+            gone.set()
+            ready.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=f"hub {name}")
+        self._tasks.add(task)  # the loop itself keeps weak references only
+        task.add_done_callback(self._tasks.discard)
+
     async def stop(self, timeout_s: float = 3.0) -> None:
         """Tell every conversation to end, wait for them, then free the engines."""
         self.stopping.set()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._empty.wait()
@@ -189,26 +300,13 @@ def _sound_bundles() -> list[tuple[Path, Manifest]]:
     return found
 
 
+def _presets_broken(error: PresetError) -> None:
+    logger.error("%s; the presets stay as they were", error)
+
+
 def profile_of(settings: Settings) -> Profile:
     """The profile that the settings ask for."""
     profile = PROFILES[settings.profile]
     if settings.allowance_ms is not None:
         profile = replace(profile, allowance_s=settings.allowance_ms / 1000)
     return profile
-
-
-def avatar_info(manifest: Manifest) -> AvatarInfo:
-    """What clients are told of an avatar."""
-    limits = {axis: list(limit) for axis, limit in manifest.pose_range_deg.items()}
-    return AvatarInfo(
-        name=manifest.name,
-        label=manifest.label,
-        size=manifest.size,
-        fps=manifest.fps,
-        synthetic=manifest.synthetic,
-        pose_range=PoseRange(**limits),
-        presets=[
-            PresetInfo(name=p.name, label=p.label, yaw=p.yaw, pitch=p.pitch, roll=p.roll)
-            for p in manifest.presets
-        ],
-    )

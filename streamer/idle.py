@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["eye_closure", "sway"]
+__all__ = ["SWAY_STEP_DEG", "eye_closure", "sway"]
 
 # (degrees, hertz, phase) of each sine: frequencies without a common period worth noticing, and
 # sums of +-1.5, +-1.0 and +-0.6 degrees of yaw, pitch and roll.
@@ -13,6 +13,9 @@ _SINES = (
     ((0.55, 0.0893, 2.6), (0.30, 0.1571, 0.7), (0.15, 0.2673, 5.1)),
     ((0.35, 0.0617, 4.4), (0.17, 0.1109, 3.1), (0.08, 0.2039, 1.2)),
 )
+
+SWAY_STEP_DEG = 0.057
+"""Longest step that `sway` makes in a frame: the norm of each axis' sum of ``2 pi Hz size / 25``."""
 
 # One blink begins in each slot of four seconds, somewhere in a stretch of two: two blinks are
 # 2 to 6 seconds apart.

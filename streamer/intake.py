@@ -87,6 +87,12 @@ class Intake:
         self.heard += behind
         return np.zeros(behind, np.int16)
 
+    def put(self, samples: int) -> None:
+        """Count samples that went down the line from elsewhere, the sender's voice unheard."""
+        self._dry = True
+        self._anchor = None
+        self.heard += samples
+
     def _place(self, pcm: NDArray[np.int16], pts: int) -> NDArray[np.int16]:
         if self._anchor is None:
             self._anchor = pts - self.heard

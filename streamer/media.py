@@ -65,10 +65,15 @@ class VoiceChunk:
     Attributes:
         start: position of the first sample at 48 kHz; frame f's voice starts at ``1920 f``.
         pcm: ``[960]`` int16.
+        utterance: number of the utterance that an agent speaks here; None for a microphone's voice
+            and for silence.
+        last: True for the last chunk of an utterance that was not interrupted.
     """
 
     start: int
     pcm: NDArray[np.int16]
+    utterance: int | None = None
+    last: bool = False
 
 
 @lru_cache(maxsize=1)

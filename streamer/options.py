@@ -12,15 +12,21 @@ if TYPE_CHECKING:
 
 _BENCH_SETTINGS = ("avatar", "profile", "allowance_ms", "threads", "video_kbit_s", "log_level")
 ALL_TABLES = frozenset({1, 2, 3, 4})
-_DOCTOR_SETTINGS = ("host", "port", "avatar", "profile", "threads", "tls_cert", "tls_key")
+_DOCTOR_SETTINGS = (
+    "host", "port", "avatar", "profile", "threads", "tls_cert", "tls_key", "plugins"
+)  # fmt: skip
 
 
 def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for these arguments; what it parses has the command's name in ``command``."""
+    from daetalker.streamer.commands import command_names
+
+    added = ", ".join(name.replace("-", " ") for name in command_names())
     parser = argparse.ArgumentParser(
         prog="daetalker",
         description="Talk, and a synthetic face says what you say, live.",
-        epilog="`daetalker COMMAND --help` explains a command and its options.",
+        epilog="`daetalker COMMAND --help` explains a command and its options.  "
+        + (f"Added by plugins: {added}." if added else ""),
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -246,8 +252,8 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str] | None) 
 
     parser.add_argument("--config", type=Path, help="TOML file with settings (daetalker.toml)")
     for name, field in Settings.model_fields.items():
-        if names is not None and name not in names:
-            continue
+        if name == "plugin" or (names is not None and name not in names):
+            continue  # tables are for the file
         default = field.default
         shown = "" if default is None or default in ((), "") else f" ({default})"
         text = (field.description or "") + shown

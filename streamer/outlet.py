@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -20,8 +22,8 @@ _VOICE_CHUNKS = 2 * VOICE_RATE // CHUNK_SAMPLES
 class Outlet:
     """What one subscriber receives, each item at its due time.
 
-    A slow reader loses the oldest items of its own queues and delays nobody.  Use as a context
-    manager, or call `close`.
+    A slow reader loses the oldest items of its own queues and delays nobody.  It may read in
+    another thread's event loop than the session's.  Use as a context manager, or call `close`.
     """
 
     def __init__(self, frames: int = 1, leave: Callable[[Outlet], None] | None = None) -> None:
@@ -101,37 +103,65 @@ class Outlet:
 
 
 class _Shelf(Generic[_T]):
-    """A short queue that never blocks the writer; what is left may be read after the end."""
+    """A short queue that never blocks the writer; what is left may be read after the end.
+
+    One reader, in any event loop; the writer's thread need not be the reader's.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.dropped = 0
         self._capacity = capacity
         self._items: deque[_T] = deque()
+        self._lock = threading.Lock()
         self._changed = asyncio.Event()
         self._closed = False
+        # Whoever waits, and whether it has been told already: a loop that does not get on must
+        # not be buried in wake-ups.
+        self._reader: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self._told = False
 
     def put(self, item: _T) -> None:
-        if self._closed:
-            return
-        if len(self._items) == self._capacity:
-            self._items.popleft()
-            self.dropped += 1
-        self._items.append(item)
-        self._changed.set()
+        with self._lock:
+            if self._closed:
+                return
+            if len(self._items) == self._capacity:
+                self._items.popleft()
+                self.dropped += 1
+            self._items.append(item)
+        self._wake()
 
     async def take(self) -> _T:
-        while not self._items:
-            if self._closed:
-                raise SessionClosed("the session has ended")
-            self._changed.clear()
+        self._reader = (asyncio.get_running_loop(), threading.get_ident())
+        while True:
+            with self._lock:
+                if self._items:
+                    return self._items.popleft()
+                if self._closed:
+                    raise SessionClosed("the session has ended")
+                self._changed.clear()
             await self._changed.wait()
-        return self._items.popleft()
 
     def take_all(self) -> list[_T]:
-        items = list(self._items)
-        self._items.clear()
+        with self._lock:
+            items = list(self._items)
+            self._items.clear()
         return items
 
     def close(self) -> None:
         self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is None:
+            return  # nobody waits; who comes later looks before waiting
+        loop, thread = self._reader
+        if thread == threading.get_ident():
+            self._changed.set()
+        elif not self._told:
+            self._told = True
+            with suppress(RuntimeError):  # the reader's loop is closed
+                loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        self._told = False
         self._changed.set()

@@ -75,10 +75,13 @@ class Peer:
         ice_servers: Sequence[dict[str, Any]] = (),
         lost_after_s: float = 12.0,
         tap: MediaTap | None = None,
+        listens: bool = True,
     ) -> None:
+        """A peer of a session; one that does not listen only watches it."""
         self.media_started = asyncio.Event()
         """Set when sound arrives, or soon after connecting where none does."""
         self._session = session
+        self._listens = listens
         self._lost_after_s = lost_after_s
         self._tap = tap
         # Two names for one outlet: both tracks read the same subscriber, each its own queue.
@@ -103,7 +106,7 @@ class Peer:
         Raises:
             ProtocolError: ``bad_sdp`` or ``no_audio``; the connection is of no more use then.
         """
-        check_offer(offer_sdp)
+        check_offer(offer_sdp, needs_audio=self._listens)
         self._connection.on("connectionstatechange", self._on_state)
         self._connection.on("track", self._on_track)
         # Added before the offer is read, so that both are matched to its sections and share the
@@ -169,7 +172,7 @@ class Peer:
             self._lose("the connection was lost")
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        if track.kind == "audio" and not self._microphone.done():
+        if self._listens and track.kind == "audio" and not self._microphone.done():
             self._microphone.set_result(track)
 
     async def _pump_microphone(self) -> None:
@@ -233,7 +236,7 @@ class Peer:
         return sum(s.bytesReceived for s in report.values() if s.type == "transport")
 
 
-def check_offer(sdp: str) -> None:
+def check_offer(sdp: str, needs_audio: bool = True) -> None:
     """Refuse an offer that cannot become a conversation, before any socket is opened for it.
 
     Raises:
@@ -248,6 +251,8 @@ def check_offer(sdp: str) -> None:
         raise ProtocolError(
             "bad_sdp", f"The offer must have 1 to {MAX_MEDIA_SECTIONS} media sections."
         )
+    if not needs_audio:
+        return
     if not any(kind == "audio" and way in ("sendrecv", "sendonly", None) for kind, way in kinds):
         raise ProtocolError("no_audio", "The offer sends no audio: add the microphone's track.")
 

@@ -7,9 +7,19 @@ value that is not finite is an error that names the field.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
 
 from daetalker.streamer.errors import StreamerError
 
@@ -27,6 +37,11 @@ ErrorCode = Literal[
     "no_audio",
     "server_full",
     "engine_failed",
+    "unknown_session",
+    "bad_preset",
+    "not_allowed",
+    "unknown_voice",
+    "buffer_full",
     "too_large",
     "too_fast",
 ]
@@ -54,11 +69,16 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """First message: the version spoken, and the avatar wanted (left out: the server's own)."""
+    """First message: the version spoken, and the avatar wanted (left out: the server's own).
+
+    With ``watch`` the client wants to see and hear a session that is there already: its id, or
+    ``latest``.
+    """
 
     type: Literal["hello"] = "hello"
     protocol: int
-    avatar: str | None = Field(None, max_length=256)
+    avatar: str | None = Field(default=None, max_length=256)
+    watch: str | None = Field(default=None, max_length=64)
 
 
 class Offer(_Message):
@@ -78,13 +98,17 @@ class Candidate(_Message):
 
 
 class Pose(_Message):
-    """Turn the head to these angles in degrees within ``ease_s`` seconds; clamped to the range."""
+    """Turn the head to these angles in degrees within ``ease_s`` seconds; clamped to the range.
+
+    ``natural`` is the share of the speech-driven movement kept around them.
+    """
 
     type: Literal["pose"] = "pose"
     yaw: FiniteFloat
     pitch: FiniteFloat
     roll: FiniteFloat
-    ease_s: Annotated[FiniteFloat, Field(ge=0.05, le=5.0)] | None = None
+    ease_s: Annotated[FiniteFloat, Field(ge=0.05, le=60.0)] | None = None
+    natural: Annotated[FiniteFloat, Field(ge=0.0, le=1.0)] | None = None
 
 
 class SelectPreset(_Message):
@@ -107,6 +131,40 @@ class Mute(_Message):
     on: bool
 
 
+class Interrupt(_Message):
+    """Stop speaking: what was heard but not yet given out is dropped, the mouth closes."""
+
+    type: Literal["interrupt"] = "interrupt"
+
+
+class Say(_Message):
+    """Speak a file of the server's folder of voices; the microphone is not heard meanwhile."""
+
+    type: Literal["say"] = "say"
+    file: str = Field(min_length=1, max_length=256)
+
+
+class SavePreset(_Message):
+    """Add a preset to the server's file, or change it; angles in degrees, times in seconds."""
+
+    type: Literal["save_preset"] = "save_preset"
+    name: str = Field(max_length=64)
+    label: str | None = Field(default=None, max_length=80)
+    yaw: FiniteFloat
+    pitch: FiniteFloat
+    roll: FiniteFloat
+    ease_s: FiniteFloat | None = None
+    natural: FiniteFloat | None = None
+    hold_s: FiniteFloat | None = None
+
+
+class DeletePreset(_Message):
+    """Take a preset out of the server's file, or hide one of the avatar's own."""
+
+    type: Literal["delete_preset"] = "delete_preset"
+    name: str = Field(max_length=64)
+
+
 class Ping(_Message):
     """Ask for a ``pong`` with the same id."""
 
@@ -120,8 +178,11 @@ class Bye(_Message):
     type: Literal["bye"] = "bye"
 
 
+Command = Pose | SelectPreset | Natural | Mute | Interrupt | Say
+"""What may be asked of a session, by whatever way it comes: see `steering`."""
+
 ClientMessage = Annotated[
-    Hello | Offer | Candidate | Pose | SelectPreset | Natural | Mute | Ping | Bye,
+    Hello | Offer | Candidate | Command | SavePreset | DeletePreset | Ping | Bye,
     Field(discriminator="type"),
 ]
 
@@ -130,13 +191,21 @@ ClientMessage = Annotated[
 
 
 class PresetInfo(_Message):
-    """A named head pose; angles in degrees."""
+    """A named head pose; angles in degrees, times in seconds.
+
+    ``hold_s`` is how long it is held before the speech moves the head again, null for good;
+    ``own`` is true if it comes from the user's file.
+    """
 
     name: str
     label: str
     yaw: FiniteFloat
     pitch: FiniteFloat
     roll: FiniteFloat
+    ease_s: FiniteFloat
+    natural: FiniteFloat
+    hold_s: FiniteFloat | None
+    own: bool
 
 
 Range = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
@@ -169,9 +238,24 @@ class IceServer(_Message):
     username: str | None = None
     credential: str | None = None
 
+    @model_serializer(mode="wrap")
+    def _leave_out_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Browsers refuse a server whose credential is null.
+        return {name: value for name, value in write(self).items() if value is not None}
+
+
+class PluginInfo(_Message):
+    """A plugin of the server; ``script`` is the module that a page imports for it, if any."""
+
+    name: str
+    script: str | None
+
 
 class Welcome(_Message):
-    """Answer to ``hello``.  ``delay_ms`` is how long the voice and the video are held back."""
+    """Answer to ``hello``.  ``delay_ms`` is how long the voice and the video are held back.
+
+    ``can_edit`` says whether this client may save presets.
+    """
 
     type: Literal["welcome"] = "welcome"
     protocol: int = PROTOCOL_VERSION
@@ -180,6 +264,8 @@ class Welcome(_Message):
     profile: str
     delay_ms: FiniteFloat
     ice_servers: list[IceServer]
+    can_edit: bool
+    plugins: list[PluginInfo]
 
 
 class Answer(_Message):
@@ -210,6 +296,13 @@ class State(_Message):
     muted: bool
 
 
+class Presets(_Message):
+    """The avatar's presets have changed, by whoever's hand."""
+
+    type: Literal["presets"] = "presets"
+    presets: list[PresetInfo]
+
+
 class Error(_Message):
     """Something the client did, or the server could not do.  The socket closes only if fatal."""
 
@@ -234,16 +327,17 @@ class Goodbye(_Message):
 
 
 ServerMessage = Annotated[
-    Welcome | Answer | State | Error | Pong | Goodbye, Field(discriminator="type")
+    Welcome | Answer | State | Presets | Error | Pong | Goodbye, Field(discriminator="type")
 ]
 
 _client: TypeAdapter[Any] = TypeAdapter(ClientMessage)
+_command: TypeAdapter[Any] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
 _server: TypeAdapter[Any] = TypeAdapter(ServerMessage)
 
 
 def parse_client_message(
     text: str,
-) -> Hello | Offer | Candidate | Pose | SelectPreset | Natural | Mute | Ping | Bye:
+) -> Hello | Offer | Candidate | Command | SavePreset | DeletePreset | Ping | Bye:
     """Read one message from a client.
 
     Raises:
@@ -255,7 +349,7 @@ def parse_client_message(
     try:
         message = _client.validate_json(text)
     except ValidationError as error:
-        raise ProtocolError("bad_message", _sentence(error)) from None
+        raise ProtocolError("bad_message", sentence(error)) from None
     if isinstance(message, Hello) and message.protocol != PROTOCOL_VERSION:
         raise ProtocolError(
             "unsupported_protocol",
@@ -265,7 +359,27 @@ def parse_client_message(
     return message  # type: ignore[no-any-return]
 
 
-def parse_server_message(text: str) -> Welcome | Answer | State | Error | Pong | Goodbye:
+def parse_command(document: str | bytes | Mapping[str, Any]) -> Command:
+    """Read one command, JSON text or what JSON text stands for.
+
+    Raises:
+        ProtocolError: ``too_large`` or ``bad_message`` naming the field.
+    """
+    try:
+        if isinstance(document, str | bytes):
+            if len(document) > MAX_MESSAGE_BYTES:
+                raise ProtocolError(
+                    "too_large", f"A command may have {MAX_MESSAGE_BYTES} bytes at most."
+                )
+            return _command.validate_json(document)  # type: ignore[no-any-return]
+        return _command.validate_python(dict(document))  # type: ignore[no-any-return]
+    except ValidationError as error:
+        raise ProtocolError("bad_message", sentence(error)) from None
+
+
+def parse_server_message(
+    text: str,
+) -> Welcome | Answer | State | Presets | Error | Pong | Goodbye:
     """Read one message from a server, for clients written in Python.
 
     Raises:
@@ -274,16 +388,16 @@ def parse_server_message(text: str) -> Welcome | Answer | State | Error | Pong |
     try:
         return _server.validate_json(text)  # type: ignore[no-any-return]
     except ValidationError as error:
-        raise ProtocolError("bad_message", _sentence(error)) from None
+        raise ProtocolError("bad_message", sentence(error)) from None
 
 
 def to_json(message: BaseModel) -> str:
-    """The JSON text of a message.  A server without credentials has no such fields in it."""
-    # `welcome` is the only message with fields that may be absent; nulls elsewhere have a meaning.
-    return message.model_dump_json(exclude_none=isinstance(message, Welcome))
+    """The JSON text of a message."""
+    return message.model_dump_json()
 
 
-def _sentence(error: ValidationError) -> str:
+def sentence(error: ValidationError) -> str:
+    """The first complaint of a validation, as a sentence that names the field."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     kind = first["type"]
     if kind == "json_invalid":

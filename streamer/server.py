@@ -14,8 +14,10 @@ from starlette.types import ASGIApp
 
 from daetalker.streamer.app import STOP_TIMEOUT_S, create_app, version
 from daetalker.streamer.capacity import capacity
+from daetalker.streamer.errors import StreamerError
 from daetalker.streamer.hub import Avatar, Hub
 from daetalker.streamer.peer import set_video_bit_rate
+from daetalker.streamer.plugin_host import PluginHost
 from daetalker.streamer.settings import Settings, SettingsError
 
 WEBSOCKET_PING_S = 5.0
@@ -106,6 +108,7 @@ async def serve(
         SettingsError: if the port is taken.
         BundleError: if the avatar is missing or damaged.
         EngineError: if its networks cannot be run.
+        PluginError: if a plugin that the settings name is not there or refuses to start.
     """
     with contextlib.closing(bind(settings)) as sock:
         set_video_bit_rate(settings.video_kbit_s)
@@ -113,8 +116,15 @@ async def serve(
         avatar = await hub.start()
         for line in _welcome_lines(settings, hub, avatar):
             announce(line)
-        ready = f"Ready: {url_of(settings, sock)}"
-        server = make_server(hub, create_app(hub), lambda: announce(ready))
+        url = url_of(settings, sock)
+        plugins = PluginHost(hub)
+        try:
+            await plugins.start(url)
+        except StreamerError:
+            await hub.stop()
+            raise
+        app = create_app(hub, plugins=plugins)
+        server = make_server(hub, app, lambda: announce(f"Ready: {url}"))
         with _signals_do_not_kill():
             await server.serve(sockets=[sock])
 

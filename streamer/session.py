@@ -3,7 +3,7 @@
 ::
 
     push_voice -> Intake -+-> Composer.hear -> think -> draw -> show -> outlets
-                          +-> voice chunks -----------------> speak -> outlets
+    say --------> Feed ---+-> voice chunks -----------------> speak -> outlets
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from daetalker.streamer.composer import Composer, Cue, FramePlan
 from daetalker.streamer.control import Control
 from daetalker.streamer.engine import AsyncEngine, Speech
 from daetalker.streamer.errors import EngineError, SessionClosed
+from daetalker.streamer.feed import Feed, Utterance
 from daetalker.streamer.intake import Intake
 from daetalker.streamer.media import (
     CHUNK_SAMPLES,
     FRAME_S,
+    VOICE_PER_FRAME,
     VOICE_RATE,
     VideoFrame,
     VoiceChunk,
@@ -40,6 +42,9 @@ __all__ = ["Outlet", "Session", "SessionClosed", "SessionStats"]
 
 _T = TypeVar("_T")
 _FPS_SPAN_S = 2.0
+_FEED_SAMPLES = 2 * VOICE_RATE
+# An interrupted voice fades within 10 ms, so that its end is no click.
+_FADE = np.linspace(1.0, 0.0, CHUNK_SAMPLES // 2, dtype=np.float32)
 
 
 class _Stamped(NamedTuple, Generic[_T]):
@@ -75,6 +80,7 @@ class Session:
         self._control = Control()
         self._epoch = 0
         self._intake = Intake()
+        self._feed = Feed()
         self._resampler = VoiceResampler()
         self._composer = Composer(bundle.manifest, profile)
         self._voice_rest = np.zeros(0, np.int16)
@@ -152,8 +158,35 @@ class Session:
         """
         if pcm.ndim != 1 or pcm.dtype != np.int16:
             raise ValueError(f"voice must be [N] int16, got {pcm.shape} {pcm.dtype}")
-        if self._pacer is not None and not self._closing.is_set():
-            self._hear(self._intake.accept(pcm, pts, self._pacer.elapsed_s()))
+        if self._pacer is None or self._closing.is_set() or self._feed.active:
+            return
+        self._hear(self._intake.accept(pcm, pts, self._pacer.elapsed_s()))
+
+    async def say(self, pcm: NDArray[np.int16]) -> None:
+        """Speak voice that comes as data, in real time; a microphone is not heard meanwhile.
+
+        Begins an utterance, or goes on with the one that is being written.  Waits while two
+        seconds or more are unspoken, and gives up quietly when interrupted.
+
+        Args:
+            pcm: ``[N]`` int16, mono at 48 kHz.
+
+        Raises:
+            SessionClosed: if the session ends before all is taken.
+        """
+        epoch = self._epoch
+        for start in range(0, pcm.size, VOICE_RATE):
+            while self._feed.waiting >= _FEED_SAMPLES and not self._closing.is_set():
+                await self._feed.room()
+            if epoch != self._epoch:
+                return
+            if self._closing.is_set():
+                raise SessionClosed("the session has ended")
+            self._feed.current.write(pcm[start : start + VOICE_RATE])
+
+    def end_utterance(self) -> Utterance | None:
+        """Nothing more is to come of the utterance that `say` began; None if there is none."""
+        return self._feed.end()
 
     @property
     def control(self) -> Control:
@@ -164,6 +197,11 @@ class Session:
         """Change it; the next window takes it up.  Muting holds from the next voice pushed."""
         self._control = control
 
+    @property
+    def epoch(self) -> int:
+        """Counts the interruptions."""
+        return self._epoch
+
     def interrupt(self) -> None:
         """Stop speaking now: voice heard but not yet given out becomes silence, the mouth closes.
 
@@ -172,6 +210,7 @@ class Session:
         if self._closing.is_set():
             return
         self._epoch += 1
+        self._feed.clear()
         self._composer.silence()
         self._resampler.silence()
         self._voice_rest = np.zeros_like(self._voice_rest)
@@ -216,6 +255,10 @@ class Session:
         else:
             self._end()
 
+    async def ended(self) -> None:
+        """Wait until the session is over."""
+        await self._finished.wait()
+
     async def settle(self) -> None:
         """Wait until everything heard so far is drawn, for whoever drives a simulated clock."""
         await self._started.wait()
@@ -229,7 +272,9 @@ class Session:
 
     # Stages, in the order of the flow.
 
-    def _hear(self, pcm: NDArray[np.int16]) -> None:
+    def _hear(
+        self, pcm: NDArray[np.int16], utterance: int | None = None, last: bool = False
+    ) -> None:
         muted = self._control.muted
         for cue in self._composer.hear(self._resampler.push(pcm), muted):
             if self._cues.full():
@@ -240,7 +285,8 @@ class Session:
         line = np.concatenate([self._voice_rest, np.zeros_like(pcm) if muted else pcm])
         whole = line.size - line.size % CHUNK_SAMPLES
         for place in range(0, whole, CHUNK_SAMPLES):
-            chunk = VoiceChunk(self._voice_start, line[place : place + CHUNK_SAMPLES])
+            end = place + CHUNK_SAMPLES
+            chunk = VoiceChunk(self._voice_start, line[place:end], utterance, last and end == whole)
             self._voice_start += CHUNK_SAMPLES
             if self._voice.full():
                 self._voice.get_nowait()
@@ -254,9 +300,21 @@ class Session:
             # Ticks missed by a busy loop need no catching up: the silence is measured anyway.
             tick = max(tick + 1, int(pacer.elapsed_s() * VOICE_RATE) // CHUNK_SAMPLES)
             await pacer.until_tick(tick)
+            self._draw_on_feed(pacer)
             silence = self._intake.keep_up(pacer.elapsed_s())
             if silence.size:
                 self._hear(silence)
+
+    def _draw_on_feed(self, pacer: Pacer) -> None:
+        """Take as many frames of voice as are due, from the next frame boundary on."""
+        now = int(pacer.elapsed_s() * VOICE_RATE)
+        while self._feed.active and self._intake.heard <= now:
+            waiting = -self._intake.heard % VOICE_PER_FRAME or VOICE_PER_FRAME
+            frame, utterance, last = np.zeros(waiting, np.int16), None, False
+            if waiting == VOICE_PER_FRAME and (taken := self._feed.take()):
+                frame, utterance, last = taken
+            self._intake.put(frame.size)
+            self._hear(frame, utterance, last)
 
     async def _think(self, pacer: Pacer, rest: Speech) -> None:
         """Turn cues into frame plans."""
@@ -343,13 +401,20 @@ class Session:
 
     async def _speak(self, pacer: Pacer) -> None:
         """Give the voice out when it is due, beside its frames."""
+        spoken = self._epoch
         while True:
             epoch, chunk = await self._voice.get()
             await pacer.until_voice(chunk.start)
             if epoch != self._epoch:
-                chunk = VoiceChunk(chunk.start, np.zeros_like(chunk.pcm))
+                quiet = np.zeros_like(chunk.pcm)
+                if spoken == epoch:
+                    quiet[: _FADE.size] = np.rint(chunk.pcm[: _FADE.size] * _FADE)
+                chunk = VoiceChunk(chunk.start, quiet)
+            spoken = self._epoch
             for outlet in self._outlets:
                 outlet.offer_voice(chunk)
+            if chunk.utterance is not None:
+                self._feed.given_out(chunk.utterance, CHUNK_SAMPLES, chunk.last)
 
     # Helpers.
 
@@ -369,6 +434,7 @@ class Session:
             _drain(queue)
         for outlet in list(self._outlets):
             outlet.close()
+        self._feed.clear()  # whoever waits for room or for an utterance's end goes on
         self._finished.set()
 
 

@@ -10,9 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -81,6 +88,26 @@ class Settings(BaseSettings):
     lost_after_s: float = Field(
         12.0, ge=2, le=120, description="silence on the network after which a client is gone, in s"
     )
+    presets: Path | None = Field(
+        None,
+        description="TOML file of your own head poses; left out: presets.toml in the user's "
+        "configuration folder",
+    )
+    voice_folder: Path | None = Field(
+        None, description="folder of the speech files that the command 'say' may name"
+    )
+    plugins: NameList = Field(
+        (),
+        description="plugins to load, comma separated, such as recorder,mqtt; their own settings "
+        "are tables [plugin.NAME] of the TOML file or variables DAETALKER_NAME_SETTING",
+    )
+    plugin: dict[str, dict[str, Any]] = Field({}, description="the tables [plugin.NAME]")
+    control_token: SecretStr | None = Field(
+        None,
+        description="secret that programs must send to list, watch and steer sessions that are "
+        "not theirs (Authorization: Bearer ..., or ?token=); without one only programs on this "
+        "machine may, and only while the server listens on localhost",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="how much is logged: debug, info, warning or error"
     )
@@ -88,7 +115,7 @@ class Settings(BaseSettings):
         None, description="file for the raw times of one session, written by `daetalker bench`"
     )
 
-    @field_validator("allowed_origins", "stun_servers", mode="before")
+    @field_validator("allowed_origins", "stun_servers", "plugins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -116,6 +143,13 @@ class Settings(BaseSettings):
         for origin in value:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise ValueError(f"'{origin}' must look like https://talk.example.org")
+        return value
+
+    @field_validator("voice_folder")
+    @classmethod
+    def _is_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"there is no folder {value}")
         return value
 
     @field_validator("tls_cert", "tls_key")
@@ -180,6 +214,33 @@ def load_settings(flags: Mapping[str, Any] | None = None, config: Path | None = 
     except (OSError, ValueError) as error:  # tomllib.TOMLDecodeError is a ValueError
         raise SettingsError(f"{toml_file} is not a readable TOML file: {error}") from None
     return Settings.model_construct(**values)
+
+
+_OwnSettings = TypeVar("_OwnSettings", bound=BaseModel)
+
+
+def plugin_settings(model: type[_OwnSettings], name: str, table: Mapping[str, Any]) -> _OwnSettings:
+    """A plugin's own settings: ``DAETALKER_NAME_FIELD`` in the environment, over its TOML table.
+
+    Raises:
+        SettingsError: one sentence naming the setting and what is wrong with it.
+    """
+    values = dict(table)
+    for field in model.model_fields:
+        if (given := os.environ.get(f"{ENV_PREFIX}{name}_{field}".upper())) is not None:
+            values[field] = given
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(model.model_fields) or "none"
+            problem = f"there is no such setting; there are: {known}"
+        variable = f" ({ENV_PREFIX}{name}_{where})".upper() if where else ""
+        place = f"[plugin.{name}] {where}".rstrip()
+        raise SettingsError(f"{place}{variable}: {problem[0].lower() + problem[1:]}") from None
 
 
 def _sentence(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""What every test stands on: the avatars that the developer has imported are not there."""
+"""What every test stands on: the developer's own avatars and presets are not there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_imported_avatars(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def nothing_of_the_developers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAETALKER_AVATARS", str(tmp_path_factory.mktemp("no-avatars")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("no-presets")))
         yield

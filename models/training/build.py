@@ -15,6 +15,7 @@ from daetalker.models.acoustic import WhisperEncoder
 from daetalker.models.autoencoder import DiffusionAutoencoder
 from daetalker.models.bundle import AXES, EMBEDDED, load_bundle, write_manifest
 from daetalker.models.consent import Consent, lacking
+from daetalker.models.manifest import NATURAL_STEP_DEG, NATURAL_STEP_RANGE_DEG
 from daetalker.models.paper_autoencoder import PaperAutoencoder
 from daetalker.models.speech2latent import Speech2Latent
 from daetalker.models.still import add_preview
@@ -68,7 +69,13 @@ PRESETS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Trained:
-    """The networks of one avatar, averaged weights."""
+    """The networks of one avatar, averaged weights, and what the person did in training.
+
+    Attributes:
+        pose_deg: ``[T, 3]`` yaw, pitch, roll.
+        latents: ``[N, 512]`` typical ones.
+        segment_starts: ``[N]`` first frame of every contiguous piece of the video.
+    """
 
     auto: DiffusionAutoencoder | PaperAutoencoder
     student: Student
@@ -76,6 +83,7 @@ class Trained:
     acoustic: WhisperEncoder | SamplesToFeatures
     pose_deg: np.ndarray = field(repr=False)
     latents: np.ndarray = field(repr=False)
+    segment_starts: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
 
 
 class _Listen(nn.Module):
@@ -104,6 +112,19 @@ def pose_range(pose_deg: np.ndarray) -> dict[str, list[float]]:
         axis: [first / 2, max(last, first + 1) / 2]
         for axis, (first, last) in zip(AXES, halves, strict=True)
     }
+
+
+def natural_step(pose_deg: np.ndarray, segment_starts: np.ndarray) -> float:
+    """99th percentile of the head's step from one frame to the next, in degrees.
+
+    Cuts are no steps.
+    """
+    steps = np.linalg.norm(np.diff(pose_deg.astype(np.float64), axis=0), axis=1)
+    cuts = segment_starts[(segment_starts > 0) & (segment_starts < len(pose_deg))]
+    steps = np.delete(steps, cuts - 1)
+    if not steps.size:
+        return NATURAL_STEP_DEG
+    return round(float(np.clip(np.percentile(steps, 99), *NATURAL_STEP_RANGE_DEG)), 3)
 
 
 def presets_within(limits: dict[str, list[float]]) -> list[dict[str, Any]]:
@@ -190,6 +211,7 @@ def export_bundle(
             "attributions": list(attributions),
             "synthetic": text.synthetic,
             "consent": text.consent,
+            "natural_step_deg": natural_step(trained.pose_deg, trained.segment_starts),
         },
     )
     add_preview(load_bundle(folder))

@@ -282,6 +282,7 @@ class Stages:
         trained = Trained(
             auto, student.eval(), speech or self.trained_speech(),
             self._acoustic(), self.person.pose_deg, encode_images(auto.encoder, typical).numpy(),
+            self.person.segment_starts,
         )  # fmt: skip
         text, figures = read_description(self.text)
         figures = {"training": training_figures(self.run.folder), **figures}

@@ -22,6 +22,7 @@ from daetalker.models.training.build import (  # noqa: E402
     BundleText,
     Trained,
     export_bundle,
+    natural_step,
     pose_range,
     presets_within,
 )
@@ -67,6 +68,9 @@ def test_an_exported_bundle_is_whole_shows_itself_and_names_what_it_contains(
     assert any("Whisper" in line for line in bundle.manifest.attributions)
     assert {"TERMS.txt", "Whisper-LICENSE.txt"} <= bundle.manifest.files.keys()
     bundle.require_consent()
+    assert '"natural_step_deg"' in (folder / "manifest.json").read_text()
+    step = natural_step(trained.pose_deg, np.zeros(1, np.int64))
+    assert bundle.manifest.natural_step_deg == step
 
 
 @pytest.mark.parametrize(
@@ -88,3 +92,16 @@ def test_a_head_that_never_moves_has_a_range_all_the_same() -> None:
     assert {preset["yaw"] for preset in presets_within(limits)} == {3.0, 3.5}
     wide = pose_range(np.linspace(-30, 30, 601)[:, None].repeat(3, 1))
     assert wide["pitch"] == [-29.5, 29.5]
+
+
+def test_the_natural_step_is_the_99th_percentile_of_all_three_axes_without_the_cuts() -> None:
+    rng = np.random.default_rng(1)
+    steps = rng.uniform(0.0, 1.0, 4000)
+    direction = np.array([2.0, -1.0, 2.0]) / 3.0
+    pose = np.cumsum(steps * rng.choice([-1.0, 1.0], 4000))[:, None] * direction
+    starts = np.arange(0, 4000, 50)
+    pose += (np.arange(4000) // 50 * 40.0)[:, None]  # a jump at every cut
+    assert natural_step(pose, starts) == pytest.approx(0.99, abs=0.01)
+    assert natural_step(pose, starts[:1]) == 10.0, "as far as a manifest may go"
+    assert natural_step(pose[:1], starts[:1]) == 1.5
+    assert natural_step(np.zeros((9, 3)), starts[:1]) == 0.1

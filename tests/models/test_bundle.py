@@ -76,6 +76,11 @@ def test_a_missing_file_is_named(folder: Path) -> None:
         (lambda d: d["pose_range_deg"].update(yaw=[10**400, 0]), "pose_range_deg"),
         (lambda d: d["presets"][0].update(yaw="wide"), "yaw must be a number"),
         (lambda d: d["presets"][0].update(ease_s=0), "ease_s must be above 0"),
+        (lambda d: d["presets"][0].update(hold_s=-1), "hold_s must be 0 to 3600"),
+        (lambda d: d["presets"][0].update(hold_s="long"), "hold_s must be a number"),
+        (lambda d: d.update(natural_step_deg=0.01), r"natural_step_deg must be .* 0\.1 to 10"),
+        (lambda d: d.update(natural_step_deg=True), "natural_step_deg must be a number"),
+        (lambda d: d.update(natural_step_deg=float("nan")), "natural_step_deg must be a number"),
         (lambda d: d.update(name="../up"), "name must be letters"),
         (lambda d: d.update(synthetic="no"), "synthetic must be true or false"),
         (lambda d: d.update(attributions="us"), "attributions must be a list"),
@@ -120,6 +125,7 @@ def test_the_embedded_avatar_is_whole_and_small() -> None:
     assert bundle.manifest.consent.person.startswith("nobody")
     assert bundle.preview is not None and bundle.preview.read_bytes().startswith(b"\x89PNG")
     assert len(bundle.manifest.presets) >= 5
+    assert bundle.manifest.natural_step_deg == 1.887
     assert {"encoder", "teacher"} <= {n.removesuffix(".onnx") for n in bundle.manifest.files}
 
 
@@ -131,6 +137,19 @@ def test_format_1_with_consent_in_one_string_still_loads(folder: Path) -> None:
     assert document["format"] == FORMAT == 2
     assert document["consent"]["statement"] == "nobody is shown"
     assert document["label"] == load_bundle(folder).manifest.label == "Tiny again"
+
+
+def test_a_manifest_that_does_not_say_the_natural_step_is_taken_to_be_calm(folder: Path) -> None:
+    edit(folder, lambda d: d.pop("natural_step_deg", None))
+    assert load_bundle(folder).manifest.natural_step_deg == 1.5
+    rewrite_manifest(folder, natural_step_deg=0.8)
+    assert load_bundle(folder).manifest.natural_step_deg == 0.8
+
+
+def test_a_preset_may_be_held_for_a_while(folder: Path) -> None:
+    assert load_bundle(folder).manifest.presets[0].hold_s is None
+    edit(folder, lambda d: d["presets"][0].update(hold_s=2.5))
+    assert load_bundle(folder).manifest.presets[0].hold_s == 2.5
 
 
 def test_a_rewritten_manifest_knows_the_files_as_they_are(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from daetalker.streamer.app import create_app
 from daetalker.streamer.hub import Hub
+from daetalker.streamer.page import Asset
+from daetalker.streamer.plugin import Plugin, find_plugin
+from daetalker.streamer.plugin_host import PluginHost
 from daetalker.streamer.server import bind, make_server, url_of
 from daetalker.streamer.settings import Settings, load_settings
 
@@ -32,9 +35,10 @@ def settings_for(avatar: Path, **values: Any) -> Settings:
 class Running:
     """A server that is up."""
 
-    def __init__(self, hub: Hub, url: str) -> None:
+    def __init__(self, hub: Hub, url: str, plugins: PluginHost) -> None:
         self.hub = hub
         self.url = url
+        self.plugins = plugins
 
     async def empty(self) -> None:
         """Wait until no session is left."""
@@ -44,18 +48,36 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Serve until the block ends; stops as a signal would."""
+async def running(
+    settings: Settings,
+    find: Callable[[str], type[Plugin]] = find_plugin,
+    page: dict[str, Asset] | None = None,
+    **limits: float,
+) -> AsyncIterator[Running]:
+    """Serve until the block ends; stops as a signal would.
+
+    Args:
+        find: gives the class of a plugin that the settings name.
+        page: files of the page; None for no page.
+        limits: of the plugin host.
+    """
     hub = Hub(settings)
     await hub.start()
     sock = bind(settings)
-    ready = asyncio.Event()
-    server = make_server(hub, create_app(hub, {}), ready.set)
-    serving = asyncio.create_task(server.serve(sockets=[sock]))
     url = url_of(settings, sock)
+    plugins = PluginHost(hub, find, **limits)
+    try:
+        await plugins.start(url)
+    except BaseException:
+        sock.close()
+        await hub.stop()
+        raise
+    ready = asyncio.Event()
+    server = make_server(hub, create_app(hub, page or {}, plugins), ready.set)
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
     try:
         await asyncio.wait_for(ready.wait(), PATIENCE_S)
-        yield Running(hub, url)
+        yield Running(hub, url, plugins)
     finally:
         server.should_exit = True
         await asyncio.wait_for(serving, PATIENCE_S)

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import av
 import httpx
@@ -15,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from daetalker.models.bundle import BundleError
-from daetalker.streamer.app import create_app, origin_allowed
+from daetalker.streamer.access import origin_allowed
+from daetalker.streamer.app import create_app
 from daetalker.streamer.capacity import capacity
 from daetalker.streamer.hub import Hub
 from daetalker.streamer.page import SECURITY_HEADERS, asset, load_page
@@ -95,7 +94,8 @@ async def test_avatars_are_listed_as_in_a_welcome(http: httpx.AsyncClient, hub: 
     assert mine["size"] == manifest.size
     assert mine["pose_range"]["yaw"] == list(manifest.pose_range_deg["yaw"])
     assert [preset["name"] for preset in mine["presets"]] == [p.name for p in manifest.presets]
-    assert set(mine["presets"][0]) == {"name", "label", "yaw", "pitch", "roll"}
+    fields = {"name", "label", "yaw", "pitch", "roll", "ease_s", "natural", "hold_s", "own"}
+    assert set(mine["presets"][0]) == fields
 
 
 async def test_a_preview_is_a_picture_of_the_avatar(http: httpx.AsyncClient, hub: Hub) -> None:
@@ -126,8 +126,8 @@ def test_the_packaged_page_is_complete_and_clean() -> None:
     ],
 )
 def test_sockets_open_only_for_known_pages(headers: dict[str, str], allowed: bool) -> None:
-    socket: Any = SimpleNamespace(headers=headers)
-    assert origin_allowed(socket, ("https://talk.example.org",)) is allowed
+    scope = {"headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
+    assert origin_allowed(scope, ("https://talk.example.org",)) is allowed
 
 
 async def test_seats_run_out_and_come_back(hub: Hub) -> None:

@@ -191,7 +191,10 @@ async def test_interrupted_it_falls_silent_at_once_and_time_goes_on(
         openness = {f.index: float(f.latent[0]) for f in after}
         assert openness[last + 3] < 1.0
         assert all(level == 0.0 for index, level in openness.items() if index >= last + 5)
-        assert not any(np.any(chunk.pcm) for chunk in stage.chunks[chunks:])
+        fading, *silent = stage.chunks[chunks:]
+        assert np.any(fading.pcm[:240]) and not np.any(fading.pcm[480:])
+        assert np.abs(np.diff(fading.pcm.astype(int))).max() < 6000, "no click"
+        assert not any(np.any(chunk.pcm) for chunk in silent)
         starts = [chunk.start for chunk in stage.chunks]
         assert starts == list(range(0, len(starts) * CHUNK_SAMPLES, CHUNK_SAMPLES))
         yaw = np.array([f.pose[0] for f in before + after])

@@ -13,8 +13,8 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from daetalker.streamer import protocol as p
+from daetalker.streamer.conversation import End, _cause
 from daetalker.streamer.line import Line, RateLimit
-from daetalker.streamer.signalling import End, _cause
 from tests.streamer.serving import Running, offering, running, settings_for, talker
 
 POSE = {"type": "pose", "yaw": 3, "pitch": 0, "roll": 0}
@@ -142,13 +142,13 @@ async def test_control_messages_reach_the_session(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions: list[Any] = []
-    opened = server.hub.open_session
+    opened = server.hub.new_session
 
-    def open_session(*args: Any) -> Any:
+    def new_session(*args: Any) -> Any:
         sessions.append(opened(*args))
         return sessions[-1]
 
-    monkeypatch.setattr(server.hub, "open_session", open_session)
+    monkeypatch.setattr(server.hub, "new_session", new_session)
     preset = (await server.hub.avatar()).bundle.manifest.presets[0]
     async with talker(server.url) as client:
         await client.hello()
