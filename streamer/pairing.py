@@ -58,11 +58,14 @@ async def moments(outlet: Outlet) -> AsyncGenerator[Moment, None]:
     try:
         while True:
             chunk = await outlet.voice()
-            if chunk.start % VOICE_PER_FRAME == 0:
+            place = chunk.start % VOICE_PER_FRAME // CHUNK_SAMPLES
+            if place == 0 or (chunks and chunk.start != chunks[-1].start + CHUNK_SAMPLES):
                 chunks = []
-            chunks.append(chunk)
-            if len(chunks) < _CHUNKS_PER_FRAME or chunks[0].start % VOICE_PER_FRAME:
+            if len(chunks) != place:
                 continue  # the reader joined, or lost a chunk, in mid-frame
+            chunks.append(chunk)
+            if len(chunks) < _CHUNKS_PER_FRAME:
+                continue
             index = chunks[0].start // VOICE_PER_FRAME
             ahead += outlet.waiting_video()
             while ahead and ahead[0].index <= index:

@@ -344,6 +344,9 @@ class Session:
         if cue.has_speech:
             spoken = await self._timed("speech", self._engine.speech(cue.window.samples))
         steering = self._composer.steer(cue, spoken.pose if spoken else None, rest.pose, control)
+        if self._composer.released and self._control is control:
+            # The hold is over; what is wanted now is what the head does already.
+            self._control = Control(muted=control.muted)
         talking, resting = None, None
         if spoken is not None:
             talking = await self._latents(spoken, steering)

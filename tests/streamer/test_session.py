@@ -168,12 +168,27 @@ async def test_a_control_takes_effect_at_the_next_window(tiny_bundle: AvatarBund
         await stage.play(1.0, SPEECH)
         first = stage.session.next_window_frame
         stage.session.set_control(Control((20.0, 0.0, 0.0), natural=0.0, preset="left"))
-        await stage.play(1.5, SPEECH)
+        await stage.play(2.5, SPEECH)
         yaw = np.array([f.pose[0] for f in stage.frames()])
         assert abs(yaw[first - 1]) < 1.5
-        assert yaw[first + 14] == pytest.approx(20.0, abs=0.01)
+        assert yaw[first + 4] > yaw[first - 1] + 0.5
+        assert yaw[-1] == pytest.approx(20.0, abs=0.01)
         assert stage.session.control.preset == "left"
         assert stage.session.stats().pose[0] == pytest.approx(20.0, abs=0.01)
+
+
+async def test_a_hold_ends_by_itself_and_is_told(tiny_bundle: AvatarBundle) -> None:
+    async with staged(tiny_bundle) as stage:
+        await stage.play(0.5, QUIET)
+        wanted = Control((8.0, 0.0, 0.0), 0.0, 0.4, preset="left", muted=True, hold_s=1.0)
+        stage.session.set_control(wanted)
+        await stage.play(1.2, QUIET)
+        assert stage.session.control.preset == "left"
+        await stage.play(3.0, QUIET)
+        assert stage.session.control == Control(muted=True), "muted as before"
+        yaw = np.array([f.pose[0] for f in stage.frames()])
+        assert yaw.max() == pytest.approx(8.0, abs=0.01)
+        assert abs(yaw[-1]) < 2.0
 
 
 async def test_interrupted_it_falls_silent_at_once_and_time_goes_on(
