@@ -187,8 +187,14 @@ class RunningServer:
 
 
 @contextlib.asynccontextmanager
-async def running_server(settings: Settings, bench_log: Path) -> AsyncIterator[RunningServer]:
+async def running_server(
+    settings: Settings, bench_log: Path | None = None, plugins: str = ""
+) -> AsyncIterator[RunningServer]:
     """A `daetalker serve` process on a free port; ended on the way out.
+
+    Args:
+        bench_log: file for the raw times of one session.
+        plugins: names of plugins to load, comma separated.
 
     Raises:
         BenchError: with the server's own last words, if it does not come up.
@@ -197,6 +203,7 @@ async def running_server(settings: Settings, bench_log: Path) -> AsyncIterator[R
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "daetalker.streamer.cli", "serve"),
             *server_flags(settings, bench_log),
+            *(("--plugins", plugins) if plugins else ()),
             stdout=asyncio.subprocess.PIPE,
             stderr=said,
         )
@@ -215,9 +222,11 @@ async def running_server(settings: Settings, bench_log: Path) -> AsyncIterator[R
             await _stop(process)
 
 
-def server_flags(settings: Settings, bench_log: Path) -> list[str]:
+def server_flags(settings: Settings, bench_log: Path | None) -> list[str]:
     """Flags that give a server the same settings, on a port of its own."""
-    flags = ["--host", "127.0.0.1", "--port", "0", "--bench-log", str(bench_log)]
+    flags = ["--host", "127.0.0.1", "--port", "0"]
+    if bench_log is not None:
+        flags += ["--bench-log", str(bench_log)]
     for name in ("avatar", "profile", "allowance_ms", "threads", "video_kbit_s", "log_level"):
         value = getattr(settings, name)
         if value is not None:

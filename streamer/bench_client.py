@@ -46,6 +46,7 @@ class Received:
         frame_times_s, frame_ticks: when each frame came, and its 90 kHz timestamp from the first.
         luma: ``[N, H, W]`` pictures of the first ``keep_frames`` frames.
         voice_samples: samples of voice that came back.
+        sounds: when each piece of voice came back, and its peak level, of int16.
         states: the server's ``state`` messages.
         error: first error message of the server, if any.
     """
@@ -56,6 +57,7 @@ class Received:
     frame_ticks: list[int] = field(default_factory=list)
     luma: list[NDArray[np.uint8]] = field(default_factory=list)
     voice_samples: int = 0
+    sounds: list[tuple[float, int]] = field(default_factory=list)
     states: list[p.State] = field(default_factory=list)
     error: p.Error | None = None
 
@@ -92,7 +94,7 @@ class SpeechTrack(MediaStreamTrack):
 
 
 class BenchClient:
-    """One client; ``async with`` connects and leaves.
+    """One client, which talks or watches; ``async with`` connects and leaves.
 
     Attributes:
         received: what has been noted so far.
@@ -101,18 +103,29 @@ class BenchClient:
     def __init__(
         self,
         url: str,
-        voice: NDArray[np.int16],
+        voice: NDArray[np.int16] | None,
         *,
         avatar: str | None = None,
+        watch: str | None = None,
         keep_frames: int = 0,
     ) -> None:
+        """A client that is not connected yet.
+
+        Args:
+            voice: ``[N]`` at 48 kHz to speak again and again; None to say nothing.
+            watch: id of a session to watch instead of having one.
+            keep_frames: pictures to keep.
+        """
         self.received = Received()
         self.first_frame = asyncio.Event()
         self._url = url
-        self._avatar = avatar
+        self._hello = p.Hello(protocol=p.PROTOCOL_VERSION, avatar=avatar, watch=watch)
         self._keep_frames = keep_frames
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._connection.addTrack(SpeechTrack(voice, self.received.packet_times_s))
+        if voice is None:
+            self._connection.addTransceiver("audio", direction="recvonly")
+        else:
+            self._connection.addTrack(SpeechTrack(voice, self.received.packet_times_s))
         self._connection.addTransceiver("video", direction="recvonly")
         self._connection.on("track", self._on_track)
         self._socket: ClientConnection | None = None
@@ -133,7 +146,7 @@ class BenchClient:
     async def _connect(self) -> None:
         socket_url = self._url.replace("http", "ws", 1) + "/ws"
         self._socket = await connect(socket_url, max_size=2**20, open_timeout=10)
-        await self.send(p.Hello(protocol=p.PROTOCOL_VERSION, avatar=self._avatar))
+        await self.send(self._hello)
         welcome = await self._expect(p.Welcome)
         self.received.welcome = welcome
         await self._connection.setLocalDescription()
@@ -197,6 +210,8 @@ class BenchClient:
                 sound = await track.recv()
                 assert isinstance(sound, av.AudioFrame)
                 self.received.voice_samples += sound.samples
+                peak = int(np.abs(sound.to_ndarray().astype(np.int32)).max())
+                self.received.sounds.append((time.monotonic(), peak))
 
     async def wait_for_video(self) -> None:
         """Until the first frame is there.

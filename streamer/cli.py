@@ -54,7 +54,7 @@ def _added(arguments: list[str]) -> tuple[Callable[[list[str]], int], list[str]]
     """A command that is not ours; the entry points are looked through only if it is not."""
     if not arguments or " ".join(arguments[:2]) in COMMANDS or arguments[0] in COMMANDS:
         return None
-    from daetalker.streamer.commands import find_command
+    from daetalker.streamer.extensions import find_command
 
     return find_command(arguments)
 
@@ -73,18 +73,22 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _render(options: argparse.Namespace) -> int:
     from daetalker.models.bundle import find_avatar, load_bundle
-    from daetalker.streamer.control import Control
+    from daetalker.streamer.control import Control, Timeline
     from daetalker.streamer.engine import Engine
     from daetalker.streamer.media import frame_count, to_model_rate
     from daetalker.streamer.offline import read_voice, stream_synthesise, synthesise, write_mp4
+    from daetalker.streamer.preset_command import open_book
     from daetalker.streamer.profile import PROFILES
+    from daetalker.streamer.timeline_file import read_timeline
 
     if options.stream and options.steps is not None:
         raise Mistake("--stream shows what a live session shows, which has no --steps")
     bundle = load_bundle(find_avatar(options.avatar))
-    control = Control()
+    control: Control | Timeline = Control()
     if options.preset is not None:
-        control = Control.of(bundle.preset(options.preset))
+        control = Control.of(open_book(options.presets).find(bundle.manifest, options.preset))
+    elif options.timeline is not None:
+        control = read_timeline(options.timeline, open_book(options.presets), bundle.manifest)
     elif options.pose is not None:
         control = Control(pose=_pose_in_range(options.pose, bundle.manifest.pose_range_deg))
     voice = read_voice(options.speech)
@@ -171,6 +175,13 @@ def _avatars(options: argparse.Namespace) -> int:
     return OK if avatars_command(options) else FAULT
 
 
+def _presets(options: argparse.Namespace) -> int:
+    from daetalker.streamer.preset_command import presets_command
+
+    presets_command(options)
+    return OK
+
+
 def _bench_live(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     from daetalker.streamer.bench import BenchPlan, bench_live, synthetic_voice
@@ -238,6 +249,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "render": _render,
     "evaluate": _evaluate,
     "avatars": _avatars,
+    "presets": _presets,
     "bench live": _bench_live,
     "doctor": _doctor,
 }

@@ -83,7 +83,9 @@ class Ease:
 
     def at(self, now_s: float) -> Vector:
         """Position ``[C]`` at a time."""
-        return self.state(now_s)[0]
+        share = min(max(now_s / self.duration_s, 0.0), 1.0)
+        position: Vector = share ** np.arange(6) @ self.coefficients
+        return position
 
     def state(self, now_s: float) -> tuple[Vector, Vector, Vector]:
         """Position, velocity and acceleration ``[C]`` at a time."""

@@ -132,10 +132,12 @@ class LiveSession:
 
     async def moments(self) -> AsyncGenerator[Moment, None]:
         """Each picture with exactly its 40 ms of voice, until the session ends."""
-        async with self.outlet(_MOMENT_FRAMES) as outlet:
-            async with contextlib.aclosing(moments(outlet)) as paired:
-                async for moment in paired:
-                    yield moment
+        async with (
+            self.outlet(_MOMENT_FRAMES) as outlet,
+            contextlib.aclosing(moments(outlet)) as paired,
+        ):
+            async for moment in paired:
+                yield moment
 
     async def ended(self) -> None:
         """Wait until the session is over."""

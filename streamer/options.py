@@ -19,7 +19,7 @@ _DOCTOR_SETTINGS = (
 
 def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for these arguments; what it parses has the command's name in ``command``."""
-    from daetalker.streamer.commands import command_names
+    from daetalker.streamer.extensions import command_names
 
     added = ", ".join(name.replace("-", " ") for name in command_names())
     parser = argparse.ArgumentParser(
@@ -47,13 +47,21 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     )
     _add_avatar(render)
     pose = render.add_mutually_exclusive_group()
-    pose.add_argument("--preset", help="hold one of the avatar's named poses")
+    pose.add_argument("--preset", help="take one of the avatar's named poses, or of your own")
     pose.add_argument(
         "--pose",
         type=_angles,
         metavar="YAW,PITCH,ROLL",
         help="hold this pose, in degrees; write --pose=-10,0,0 if it starts with a minus",
     )
+    pose.add_argument(
+        "--timeline",
+        type=Path,
+        metavar="FILE",
+        help="change presets on the way: a text file of lines such as '2.5, left' or "
+        "'1:30, natural' (docs/presets.md)",
+    )
+    _add_presets(render)
     render.add_argument(
         "--steps",
         type=_positive,
@@ -84,6 +92,16 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     avatars = commands.add_parser("avatars", help="list, show, verify, import or export avatars")
     avatars.set_defaults(command="avatars")
     _add_avatar_actions(avatars)
+
+    presets = commands.add_parser("presets", help="list head poses, or check the file of yours")
+    presets.set_defaults(command="presets")
+    actions = presets.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="an avatar's presets and your own")
+    listing.add_argument("--json", action="store_true", help="print one JSON list")
+    checking = actions.add_parser("check", help="is the file right, and can the avatar show it?")
+    for action in (listing, checking):
+        _add_avatar(action)
+        _add_presets(action)
 
     bench = commands.add_parser("bench", help="measure speed and delay")
     benches = bench.add_subparsers(metavar="WHAT", required=True)
@@ -231,6 +249,16 @@ def _add_avatar_actions(avatars: argparse.ArgumentParser) -> None:
 def _add_avatar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--avatar", default="mira", help="avatar's name, or the folder of a bundle (mira)"
+    )
+
+
+def _add_presets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--presets",
+        type=Path,
+        metavar="FILE",
+        help="TOML file of your own presets (daetalker/presets.toml in $XDG_CONFIG_HOME or "
+        "~/.config)",
     )
 
 

@@ -25,10 +25,10 @@ __all__ = ["preset_step_ratio", "transitions"]
 
 _START_FRAME = 2 * FPS
 _SETTLE_FRAMES = 8
-_INTERRUPTED = 40
-_DRAGGED_S = 10.0
+_INTERRUPTED = 30
+_DRAGGED_S = 6.0
 _DRAG_FRAMES = 2
-_NATURAL_S = 60.0
+_NATURAL_S = 40.0
 
 
 def preset_step_ratio(
@@ -74,9 +74,7 @@ def preset_step_ratio(
     }
 
 
-def transitions(
-    manifest: Manifest, rng: np.random.Generator
-) -> Iterator[tuple[int, Control]]:
+def transitions(manifest: Manifest, rng: np.random.Generator) -> Iterator[tuple[int, Control]]:
     """The changes of control, frames rising."""
     frame = _START_FRAME
     here: Preset | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,12 +144,18 @@ def with_preset(text: str, preset: Preset) -> str:
     Raises:
         PresetError: if the preset is out of limits, or the text cannot be changed safely.
     """
-    defaults = Preset(preset.name, "", 0.0, 0.0, 0.0)
-    values: dict[str, Any] = {"label": preset.label, **{a: getattr(preset, a) for a in AXES}}
-    for key in ("ease_s", "natural", "hold_s"):
+    defaults = Preset(preset.name, _label_of(preset.name), 0.0, 0.0, 0.0)
+    parse(text)
+    said = tomllib.loads(text).get("presets", {}).get(preset.name)
+    values: dict[str, Any] = {"hidden": None}
+    for key in ("label", *_NUMBERS):
         value = getattr(preset, key)
-        values[key] = None if value == getattr(defaults, key) else value
-    return with_values(text, preset.name, {**values, "hidden": None})
+        usual = value == getattr(defaults, key)
+        if said is None:  # a new one says where the head is, even if that is straight ahead
+            values[key] = None if usual and key not in ("label", *AXES) else value
+        elif not usual or key in said:
+            values[key] = value
+    return with_values(text, preset.name, values)
 
 
 def with_values(text: str, name: str, values: Mapping[str, Any]) -> str:
@@ -168,9 +174,7 @@ def with_values(text: str, name: str, values: Mapping[str, Any]) -> str:
         return _checked(_append(text, name, merged), wanted)
     block = _Block.find(text, name)
     if block is None:  # an inline table or dotted keys
-        document = _document(text)
-        _assign(document["presets"][name], values)
-        return _checked(document.as_string(), wanted)
+        return _checked(_changed(text, lambda presets: _assign(presets[name], values)), wanted)
     own = _document(text[block.body : block.end])
     _assign(own, values)
     lines = _lines(own.as_string(), text)
@@ -186,9 +190,7 @@ def without(text: str, name: str) -> str:
     wanted = {key: entry for key, entry in parse(text).items() if key != name}
     block = _Block.find(text, name)
     if block is None:
-        document = _document(text)
-        document["presets"].remove(name)
-        return _checked(document.as_string(), wanted)
+        return _checked(_changed(text, lambda presets: presets.pop(name)), wanted)
     before, after = text[: block.head], text[block.end :]
     if not before or before.endswith(("\n\n", "\r\n\r\n")):
         after = after.lstrip("\r\n")
@@ -236,6 +238,17 @@ def _document(text: str) -> Any:
         return tomlkit.parse(text)
     except TOMLKitError as error:
         raise PresetError(f"not readable as TOML: {error}") from None
+
+
+def _changed(text: str, change: Callable[[Any], object]) -> str:
+    """The text after a change of its presets; as it was if they are written too oddly for it."""
+    document = _document(text)
+    try:
+        change(document["presets"])
+    except (TOMLKitError, LookupError, TypeError, ValueError, AttributeError):
+        return text
+    changed: str = document.as_string()
+    return changed
 
 
 def _assign(table: Any, values: Mapping[str, Any]) -> None:

@@ -37,14 +37,13 @@ from daetalker.streamer.outlet import Outlet
 from daetalker.streamer.pacer import Pacer
 from daetalker.streamer.profile import Profile
 from daetalker.streamer.stats import SessionStats, Stopwatch
+from daetalker.streamer.voice_line import VoiceLine
 
 __all__ = ["Outlet", "Session", "SessionClosed", "SessionStats"]
 
 _T = TypeVar("_T")
 _FPS_SPAN_S = 2.0
 _FEED_SAMPLES = 2 * VOICE_RATE
-# An interrupted voice fades within 10 ms, so that its end is no click.
-_FADE = np.linspace(1.0, 0.0, CHUNK_SAMPLES // 2, dtype=np.float32)
 
 
 class _Stamped(NamedTuple, Generic[_T]):
@@ -83,8 +82,7 @@ class Session:
         self._feed = Feed()
         self._resampler = VoiceResampler()
         self._composer = Composer(bundle.manifest, profile)
-        self._voice_rest = np.zeros(0, np.int16)
-        self._voice_start = 0
+        self._voice = VoiceLine()
 
         # Full: the oldest cue goes and its frames are never made; the networks cannot keep up.
         self._cues: asyncio.Queue[_Stamped[Cue | None]] = asyncio.Queue(8)
@@ -92,8 +90,6 @@ class Session:
         self._plans: asyncio.Queue[_Stamped[FramePlan]] = asyncio.Queue(64)
         # Full: drawing waits, two seconds ahead of what is shown.
         self._ready: asyncio.Queue[_Stamped[VideoFrame]] = asyncio.Queue(50)
-        # Full at 4 s, beyond any delay: the oldest chunk goes.
-        self._voice: asyncio.Queue[_Stamped[VoiceChunk]] = asyncio.Queue(200)
         self._outlets: list[Outlet] = []
 
         self._shown: VideoFrame | None = None
@@ -128,7 +124,7 @@ class Session:
                     "think": self._think(pacer, rest),
                     "draw": self._draw(pacer),
                     "show": self._show(pacer),
-                    "speak": self._speak(pacer),
+                    "speak": self._voice.give_out(pacer, self._speak),
                 }
                 tasks = [
                     group.create_task(stage, name=f"session {self.session_id}: {name}")
@@ -213,7 +209,7 @@ class Session:
         self._feed.clear()
         self._composer.silence()
         self._resampler.silence()
-        self._voice_rest = np.zeros_like(self._voice_rest)
+        self._voice.silence()
         if not self._cues.full():  # else the cues there will wake the thinking soon enough
             self._cues.put_nowait(_Stamped(self._epoch, None))
 
@@ -282,16 +278,7 @@ class Session:
                 self._cues.task_done()
                 self._skipped += self.profile.hop_frames if dropped else 0
             self._cues.put_nowait(_Stamped(self._epoch, cue))
-        line = np.concatenate([self._voice_rest, np.zeros_like(pcm) if muted else pcm])
-        whole = line.size - line.size % CHUNK_SAMPLES
-        for place in range(0, whole, CHUNK_SAMPLES):
-            end = place + CHUNK_SAMPLES
-            chunk = VoiceChunk(self._voice_start, line[place:end], utterance, last and end == whole)
-            self._voice_start += CHUNK_SAMPLES
-            if self._voice.full():
-                self._voice.get_nowait()
-            self._voice.put_nowait(_Stamped(self._epoch, chunk))
-        self._voice_rest = line[whole:]
+        self._voice.push(np.zeros_like(pcm) if muted else pcm, utterance, last)
 
     async def _keep_up(self, pacer: Pacer) -> None:
         """Put silence in where voice is missing, so that the face stays alive."""
@@ -332,17 +319,20 @@ class Session:
                 if pacer.is_stale(last) and not self._cues.empty():
                     self._skipped += self.profile.hop_frames
                     continue
+                spoken = None
+                if stamped.epoch == epoch and cue.has_speech:
+                    spoken = await self._timed("speech", self._engine.speech(cue.window.samples))
+                if epoch != self._epoch:  # interrupted meanwhile: first shut the mouth
+                    epoch = self._epoch
+                    await self._plan_all(epoch, await self._fall_silent(rest))
                 if stamped.epoch != epoch:
-                    cue = cue.silenced()
-                await self._plan_all(epoch, await self._compose(cue, rest))
+                    cue, spoken = cue.silenced(), None
+                await self._plan_all(epoch, await self._compose(cue, spoken, rest))
             finally:
                 self._cues.task_done()
 
-    async def _compose(self, cue: Cue, rest: Speech) -> list[FramePlan]:
+    async def _compose(self, cue: Cue, spoken: Speech | None, rest: Speech) -> list[FramePlan]:
         control = self._control
-        spoken = None
-        if cue.has_speech:
-            spoken = await self._timed("speech", self._engine.speech(cue.window.samples))
         steering = self._composer.steer(cue, spoken.pose if spoken else None, rest.pose, control)
         if self._composer.released and self._control is control:
             # The hold is over; what is wanted now is what the head does already.
@@ -402,22 +392,11 @@ class Session:
             for outlet in self._outlets:
                 outlet.offer_video(frame)
 
-    async def _speak(self, pacer: Pacer) -> None:
-        """Give the voice out when it is due, beside its frames."""
-        spoken = self._epoch
-        while True:
-            epoch, chunk = await self._voice.get()
-            await pacer.until_voice(chunk.start)
-            if epoch != self._epoch:
-                quiet = np.zeros_like(chunk.pcm)
-                if spoken == epoch:
-                    quiet[: _FADE.size] = np.rint(chunk.pcm[: _FADE.size] * _FADE)
-                chunk = VoiceChunk(chunk.start, quiet)
-            spoken = self._epoch
-            for outlet in self._outlets:
-                outlet.offer_voice(chunk)
-            if chunk.utterance is not None:
-                self._feed.given_out(chunk.utterance, CHUNK_SAMPLES, chunk.last)
+    def _speak(self, chunk: VoiceChunk) -> None:
+        for outlet in self._outlets:
+            outlet.offer_voice(chunk)
+        if chunk.utterance is not None:
+            self._feed.given_out(chunk.utterance, CHUNK_SAMPLES, chunk.last)
 
     # Helpers.
 

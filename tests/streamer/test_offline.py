@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from daetalker.models.bundle import AvatarBundle
+from daetalker.models.bundle import AvatarBundle, Preset
 from daetalker.streamer.control import Control, Timeline
 from daetalker.streamer.engine import Engine, EngineError
 from daetalker.streamer.media import VideoFrame, frame_count, to_model_rate
@@ -24,10 +24,13 @@ VOICE = np.concatenate(
 )  # fmt: skip
 LEFT = Control((20.0, 5.0, 0.0), natural=0.15, ease_s=0.4, preset="left")
 RIGHT = Control((-20.0, 0.0, 6.0), natural=0.15, ease_s=0.4)
+NOD = Preset("nod", "Nod", 0.0, -6.0, 0.0, ease_s=0.1, hold_s=0.2)
+BRIEFLY = Control((12.0, 0.0, 2.0), natural=0.3, ease_s=0.2, hold_s=0.12)
 TIMELINES = {
     "natural": None,
     "preset": LEFT,
     "redirected": Timeline(((0, Control()), (9, LEFT), (14, RIGHT), (20, Control()))),
+    "held": Timeline(((0, LEFT), (6, BRIEFLY), (30, Control.of(NOD)))),
     "muted": Timeline(((6, LEFT), (11, Control(LEFT.pose, muted=True)), (22, RIGHT))),
 }
 
