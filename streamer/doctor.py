@@ -26,6 +26,7 @@ PACKAGES = (
     "onnxruntime",
     "pydantic-settings",
     "starlette",
+    "tomlkit",
     "uvicorn",
     "webrtcvad-wheels",
     "websockets",
