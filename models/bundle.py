@@ -125,18 +125,6 @@ class AvatarBundle:
                 "(docs/your-avatar.md shows one)"
             )
 
-    def preset(self, name: str) -> Preset:
-        """The preset of that name.
-
-        Raises:
-            BundleError: naming the presets there are.
-        """
-        for preset in self.manifest.presets:
-            if preset.name == name:
-                return preset
-        names = ", ".join(p.name for p in self.manifest.presets)
-        raise BundleError(f"unknown preset '{name}'; avatar '{self.manifest.name}' has: {names}")
-
 
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""

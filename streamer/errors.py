@@ -8,6 +8,8 @@
     +-- VoiceFileError   a speech file cannot be used
     +-- MovieError       a video file cannot be written
     +-- SettingsError    a setting is wrong                      (settings.py)
+    +-- PresetError      a preset, or the file of them, is wrong (preset_file.py)
+    +-- TimelineError    a timeline cannot be used               (timeline_file.py)
     +-- ProtocolError    a client broke the protocol             (protocol.py)
     +-- BenchError       a measurement could not be made         (bench_client.py)
     +-- EvaluationError  an evaluation lacks something           (evaluation.py)

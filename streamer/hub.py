@@ -85,7 +85,6 @@ class Hub:
         Raises:
             BundleError: if it is missing or damaged.
             EngineError: if its networks cannot be run.
-            PresetError: if this avatar cannot show one of the user's presets.
         """
         folder = find_avatar(self.settings.avatar)
         avatar = await asyncio.to_thread(self._open_avatar, folder, self.settings.threads)
@@ -95,7 +94,7 @@ class Hub:
             self._manifests[manifest.name] = manifest
         self._default = avatar.bundle.manifest.name
         self._avatars[self._default] = avatar
-        self.presets.check(avatar.bundle.manifest)
+        self._warn_of_presets()
         self._spawn(watch(self.presets, self.presets_changed, _presets_broken), "presets")
         return avatar
 
@@ -139,6 +138,7 @@ class Hub:
 
     def presets_changed(self) -> None:
         """Tell everybody who shows presets."""
+        self._warn_of_presets()
         for tell in list(self._on_presets):
             tell()
 
@@ -256,6 +256,12 @@ class Hub:
         finally:
             gone.set()
             ready.cancel()
+
+    def _warn_of_presets(self) -> None:
+        try:
+            self.presets.check(self._manifests[self._default])
+        except PresetError as error:  # it may be meant for another avatar
+            logger.warning("%s; it is left out", error)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=f"hub {name}")

@@ -15,7 +15,7 @@ _SINES = (
 )
 
 SWAY_STEP_DEG = 0.057
-"""Longest step that `sway` makes in a frame: the norm of each axis' sum of ``2 pi Hz size / 25``."""
+"""Longest step of `sway` in a frame: the norm of each axis' sum of ``2 pi Hz size / 25``."""
 
 # One blink begins in each slot of four seconds, somewhere in a stretch of two: two blinks are
 # 2 to 6 seconds apart.

@@ -71,6 +71,7 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
         "evaluate",
         "avatars",
         "avatars import",
+        "presets check",
         "bench live",
         "doctor",
     ],

@@ -35,3 +35,19 @@ async def test_imported_avatars_are_offered_and_bad_ones_left_out(
         await hub.stop()
     assert "avatar impostor is left out" in caplog.text
     assert "avatar broken is left out" in caplog.text
+
+
+async def test_a_preset_beyond_this_avatars_range_is_told_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "presets.toml"
+    file.write_text("[presets.owl]\nyaw = 85\n[presets.mild]\nyaw = 2\n")
+    avatar = make_tiny_bundle(tmp_path / "tiny")
+    hub = Hub(load_settings({"avatar": str(avatar), "presets": str(file), "threads": 1}))
+    manifest = (await hub.start()).bundle.manifest
+    try:
+        names = [preset.name for preset in hub.presets.for_avatar(manifest)]
+        assert "mild" in names and "owl" not in names
+        assert "preset 'owl'" in caplog.text and "left out" in caplog.text
+    finally:
+        await hub.stop()
