@@ -27,9 +27,9 @@ from daetalker.streamer.windower import Window, Windower
 
 __all__ = ["Composer", "Cue", "FramePlan"]
 
-# How far the lips are on their way to rest in the first frames after an interruption: all but shut
-# within 40 ms, about as fast as lips close for a p, and at rest within 80.
-_CLOSING = (0.85, 1.0)
+# How far the lips are on their way to rest in the first frames after an interruption: shut within
+# 80 ms, about as fast as lips close for a p.
+_CLOSING = (0.7, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

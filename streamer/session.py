@@ -378,7 +378,8 @@ class Session:
         """Give frames out when they are due; between them every reader holds the last."""
         while True:
             epoch, frame = await self._ready.get()
-            await pacer.until_frame(frame.index)
+            if epoch == self._epoch:  # else the ones that take its place must not wait for it
+                await pacer.until_frame(frame.index)
             if epoch != self._epoch:
                 continue
             if pacer.late_s(frame.index) > FRAME_S / 2.0:
