@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute
 from daetalker.streamer.errors import StreamerError
 from daetalker.streamer.finding import Finding
 from daetalker.streamer.live_session import LiveSession
+from daetalker.streamer.protocol import AvatarInfo
 
 __all__ = [
     "GROUP",
@@ -78,6 +79,9 @@ class Host(Protocol):
         Raises:
             ProtocolError: ``unknown_session``.
         """
+
+    async def avatars(self) -> list[AvatarInfo]:
+        """The avatars that there are, with their presets; the server's own first."""
 
     async def open_session(self, avatar: str | None = None) -> LiveSession:
         """A session without a microphone, which takes a place until you `close` it.

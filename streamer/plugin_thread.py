@@ -14,9 +14,11 @@ from typing import Any, Literal, TypeVar
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from daetalker.streamer.describe import avatar_info
 from daetalker.streamer.hub import Hub
 from daetalker.streamer.live_session import LiveSession
 from daetalker.streamer.plugin import STOP_S, Plugin, PluginError, PluginSettings
+from daetalker.streamer.protocol import AvatarInfo
 
 __all__ = ["PluginThread"]
 
@@ -288,6 +290,13 @@ class _Host:
             return self._hub.find_session(which)
 
         return (await self._there(ask)).limited(self._thread.admit)
+
+    async def avatars(self) -> list[AvatarInfo]:
+        async def ask() -> list[AvatarInfo]:
+            infos = [avatar_info(m, self._hub.presets) for m in self._hub.manifests()]
+            return sorted(infos, key=lambda info: info.name != self._hub.default_avatar)
+
+        return await self._there(ask)
 
     async def open_session(self, avatar: str | None = None) -> LiveSession:
         async def ask() -> LiveSession:

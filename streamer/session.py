@@ -56,7 +56,7 @@ class _Stamped(NamedTuple, Generic[_T]):
 class Session:
     """Create, `run` as a task, `push_voice`, read an `outlet`, `close`.
 
-    All methods belong to the event loop's thread.
+    All methods but `stats` belong to the event loop's thread.
     """
 
     def __init__(
@@ -226,9 +226,11 @@ class Session:
         return outlet
 
     def stats(self) -> SessionStats:
-        """Figures of this moment."""
+        """Figures of this moment; the one method that other threads may call."""
         now_s = self._clock.now()
-        recent = sum(1 for shown_s in self._shown_at_s if shown_s > now_s - _FPS_SPAN_S)
+        # A copy, made in one step: the session goes on while another thread counts.
+        shown_at_s = list(self._shown_at_s)
+        recent = sum(1 for shown_s in shown_at_s if shown_s > now_s - _FPS_SPAN_S)
         elapsed_s = self._pacer.elapsed_s() - self._pacer.delay_s if self._pacer else 0.0
         return SessionStats(
             frames=self._frames,

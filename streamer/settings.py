@@ -101,7 +101,10 @@ class Settings(BaseSettings):
         description="plugins to load, comma separated, such as recorder,mqtt; their own settings "
         "are tables [plugin.NAME] of the TOML file or variables DAETALKER_NAME_SETTING",
     )
-    plugin: dict[str, dict[str, Any]] = Field({}, description="the tables [plugin.NAME]")
+    # Not shown where settings are printed: there may be passwords in it.
+    plugin: dict[str, dict[str, Any]] = Field(
+        {}, description="the tables [plugin.NAME]", repr=False
+    )
     control_token: SecretStr | None = Field(
         None,
         description="secret that programs must send to list, watch and steer sessions that are "

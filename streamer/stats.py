@@ -61,12 +61,18 @@ class Stopwatch:
 
     def note(self, stage: str, start_s: float) -> None:
         """Note a run of ``stage`` that began at clock time ``start_s`` and ends now."""
-        times = self._times_ms.setdefault(stage, deque(maxlen=_KEPT))
-        times.append(1000.0 * (self._clock.now() - start_s))
+        took_ms = 1000.0 * (self._clock.now() - start_s)
+        # Made with its first figure inside, so that nobody meets an empty one.
+        if stage in self._times_ms:
+            self._times_ms[stage].append(took_ms)
+        else:
+            self._times_ms[stage] = deque([took_ms], maxlen=_KEPT)
 
     def read(self) -> dict[str, StageTimes]:
-        """The figures by stage."""
+        """The figures by stage; any thread may ask."""
+        # Copies, each made in one step: stages go on being noted meanwhile.
+        kept = [(stage, list(times)) for stage, times in list(self._times_ms.items())]
         return {
             stage: StageTimes(float(np.median(times)), float(np.percentile(times, 95)))
-            for stage, times in self._times_ms.items()
+            for stage, times in kept
         }
