@@ -16,7 +16,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from daetalker.models.bundle import Manifest, Preset
 from daetalker.streamer import protocol as p
-from daetalker.streamer.describe import preset_infos
+from daetalker.streamer.describe import avatar_info, preset_infos
 from daetalker.streamer.errors import EngineError
 from daetalker.streamer.hub import Hub
 from daetalker.streamer.line import Line
@@ -108,7 +108,7 @@ class Conversation:
         settings, profile = self._hub.settings, self._hub.profile
         return p.Welcome(
             session=self._live.id,
-            avatar=self._live.avatar,
+            avatar=avatar_info(self._session.bundle.manifest, self._hub.presets),
             profile=profile.name,
             delay_ms=round(profile.delay_s * 1000, 1),
             ice_servers=[p.IceServer(**server) for server in settings.ice_servers],

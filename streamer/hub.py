@@ -173,8 +173,9 @@ class Hub:
         raise ProtocolError("unknown_session", text)
 
     def manifests(self) -> list[Manifest]:
-        """Manifests of the avatars that clients may ask for."""
-        return [self._manifests[name] for name in self.avatar_names]
+        """Manifests of the avatars that clients may ask for, the server's own first."""
+        names = sorted(self.avatar_names, key=lambda name: name != self._default)
+        return [self._manifests[name] for name in names]
 
     @contextmanager
     def seat(self) -> Iterator[str]:

@@ -293,8 +293,7 @@ class _Host:
 
     async def avatars(self) -> list[AvatarInfo]:
         async def ask() -> list[AvatarInfo]:
-            infos = [avatar_info(m, self._hub.presets) for m in self._hub.manifests()]
-            return sorted(infos, key=lambda info: info.name != self._hub.default_avatar)
+            return [avatar_info(m, self._hub.presets) for m in self._hub.manifests()]
 
         return await self._there(ask)
 

@@ -67,6 +67,11 @@ const NOTICES = Object.freeze({
     text: "The connection has no sound in it. Choose another microphone and try again.",
     action: "Try again",
   },
+  not_allowed: {
+    title: "This session may not be watched from here",
+    text: "Open this page on the server's own machine, or with ?token= and the server's control token in its address.",
+    action: "Try again",
+  },
   // The way between.
   unreachable: {
     title: "The server does not answer",
@@ -128,7 +133,46 @@ export const WORDS = Object.freeze({
   voiceBlocked: "The browser does not let the voice play yet. Click the switch once more.",
 });
 
-/** @param {string} label the avatar's name @returns {string} */
-export function leadText(label) {
-  return `Talk, and ${label} says it.`;
+/** What is said otherwise where somebody else's session is watched. */
+export const WATCH_WORDS = Object.freeze({
+  start: "Watch",
+  hint: "Shows a session that runs on this server. Nothing is heard of you.",
+  listening: "Watching",
+  quiet: "quiet",
+  noSession: "Waiting for a session to watch…",
+  waiting: "Waiting",
+  /** @param {string} session an id, or "latest" */
+  watching: (session) =>
+    session === "latest" ? "You watch the newest session." : `You watch session ${session}.`,
+  hear: "Hear the voice",
+  hearHelp: "In time with the lips.",
+});
+
+/** Of the presets' panel and of the line that tells what became of a preset. */
+export const PRESET_WORDS = Object.freeze({
+  fresh: "New preset",
+  /** @param {string} label */
+  change: (label) => `Change “${label}”`,
+  delete: "Delete",
+  hide: "Hide",
+  undo: "Undo",
+  unnamed: "Give it a name first.",
+  unanswered: "The server did not answer. Try again.",
+  /** @param {string} label */
+  saved: (label) => `“${label}” is saved.`,
+  /** @param {string} label */
+  back: (label) => `“${label}” is back.`,
+  /**
+   * @param {{label: string, own: boolean}} preset as it was
+   * @param {{label: string} | undefined} left what has its name now
+   */
+  deleted(preset, left) {
+    if (left) return `“${left.label}” is the avatar's own again.`;
+    return preset.own ? `“${preset.label}” is deleted.` : `“${preset.label}” is hidden.`;
+  },
+});
+
+/** @param {string} label the avatar's name @param {boolean} [watching] @returns {string} */
+export function leadText(label, watching = false) {
+  return watching ? `See and hear ${label}.` : `Talk, and ${label} says it.`;
 }

@@ -14,9 +14,15 @@ export class MicrophoneError extends Error {
   }
 }
 
-/** Whether this page can do its work at all. @returns {string | null} a code of messages.js */
-export function missingAbility() {
+/**
+ * Whether this page can do its work at all.
+ *
+ * @param {boolean} speaks a page that only watches needs no microphone
+ * @returns {string | null} a code of messages.js
+ */
+export function missingAbility(speaks) {
   if (typeof RTCPeerConnection === "undefined") return "no_webrtc";
+  if (!speaks) return null;
   if (!window.isSecureContext) return "insecure_origin";
   return navigator.mediaDevices ? null : "no_webrtc";
 }

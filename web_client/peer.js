@@ -6,16 +6,20 @@
  *
  * `failed` ends it where trying again by itself would not help; `closed` is the user's wish and
  * wins over everything: after close() no callback is called any more.
+ *
+ * Without a microphone it watches somebody else's session: picture and voice come, nothing goes.
  */
 
 import { retryDelayMs } from "./backoff.js";
 import { say } from "./protocol.js";
 import { Signalling, systemTimers } from "./signalling.js";
+import { Waits } from "./waits.js";
 
 /** @typedef {import("./protocol.js").ClientMessage} ClientMessage */
 /** @typedef {import("./protocol.js").ServerMessage} ServerMessage */
 /** @typedef {import("./protocol.js").Welcome} Welcome */
 /** @typedef {import("./protocol.js").State} State */
+/** @typedef {import("./protocol.js").Preset} Preset */
 /** @typedef {import("./protocol.js").ServerError} ServerError */
 /** @typedef {import("./signalling.js").Socket} Socket */
 /** @typedef {import("./signalling.js").Timers} Timers */
@@ -24,12 +28,15 @@ import { Signalling, systemTimers } from "./signalling.js";
 /**
  * @typedef {object} PeerConfig
  * @property {() => Socket} openSocket
- * @property {MediaStreamTrack} microphone
+ * @property {MediaStreamTrack | null} microphone null: only see and hear
  * @property {string | null} [avatar]
+ * @property {string | null} [watch] id of the session to watch, or "latest"
+ * @property {boolean} [persistent] never gives up: for a screen that nobody stands at
  * @property {(state: PeerState, detail: {code?: string, retry_ms?: number}) => void} onState
  * @property {(stream: MediaStream) => void} onStream picture and voice, in one stream
  * @property {(welcome: Welcome) => void} onWelcome
  * @property {(state: State) => void} onServerState twice a second
+ * @property {(presets: Preset[]) => void} [onPresets] whenever they have changed
  * @property {(error: ServerError) => void} [onServerError] the errors that end nothing
  * @property {(config: RTCConfiguration) => RTCPeerConnection} [createConnection]
  * @property {Timers} [timers]
@@ -43,8 +50,11 @@ const HEAL_WITHIN_MS = 4_000;
 /** So long alive, and the next break starts again with the shortest wait. */
 const STABLE_AFTER_MS = 10_000;
 
+/** Answers to the hello or the offer that end the attempt, though not the conversation. */
+const REFUSED = new Set(["unknown_session"]);
 /** Errors after which a retry without a change would end the same way. */
 const FINAL = new Set([
+  "not_allowed",
   "engine_failed",
   "unknown_avatar",
   "unsupported_protocol",
@@ -66,13 +76,14 @@ export class Peer {
   #signalling = null;
   /** @type {RTCPeerConnection | null} */
   #connection = null;
-  /** Timers of the present attempt, by what they are for. @type {Map<string, any>} */
-  #waits = new Map();
+  /** Of the present attempt. */
+  #waits;
 
   /** @param {PeerConfig} config */
   constructor(config) {
     this.#config = config;
     this.#timers = config.timers ?? systemTimers;
+    this.#waits = new Waits(this.#timers);
     this.#random = config.random ?? Math.random;
     this.#microphone = config.microphone;
     this.#start();
@@ -114,12 +125,13 @@ export class Peer {
   #start() {
     this.#tearDown();
     this.#enter("connecting");
-    this.#wait("connect", CONNECT_WITHIN_MS, () =>
+    this.#waits.start("connect", CONNECT_WITHIN_MS, () =>
       this.#lose(this.#connection ? "media_blocked" : "unreachable"),
     );
     this.#signalling = new Signalling({
       openSocket: this.#config.openSocket,
       avatar: this.#config.avatar ?? null,
+      watch: this.#config.watch ?? null,
       timers: this.#timers,
       onMessage: (message) => this.#receive(message),
       onEnd: (code) => this.#lose(code),
@@ -139,8 +151,11 @@ export class Peer {
       case "state":
         this.#config.onServerState(message);
         break;
+      case "presets":
+        this.#config.onPresets?.(message.presets);
+        break;
       case "error":
-        if (message.fatal || (FINAL.has(message.code) && this.#state === "connecting")) {
+        if (message.fatal || (this.#state === "connecting" && refuses(message.code))) {
           this.#lose(message.code);
         } else {
           this.#config.onServerError?.(message);
@@ -156,7 +171,8 @@ export class Peer {
   async #offer(iceServers) {
     const create = this.#config.createConnection ?? ((config) => new RTCPeerConnection(config));
     const connection = (this.#connection = create({ iceServers }));
-    connection.addTransceiver(this.#microphone, { direction: "sendrecv" });
+    if (this.#microphone) connection.addTransceiver(this.#microphone, { direction: "sendrecv" });
+    else connection.addTransceiver("audio", { direction: "recvonly" });
     connection.addTransceiver("video", { direction: "recvonly" });
     connection.ontrack = (event) => {
       if (this.#connection !== connection) return;
@@ -206,14 +222,14 @@ export class Peer {
   #follow(connectionState) {
     switch (connectionState) {
       case "connected":
-        this.#endWait("heal");
+        this.#waits.end("heal");
         if (this.#state !== "connecting") return;
-        this.#endWait("connect");
-        this.#wait("stable", STABLE_AFTER_MS, () => (this.#attempt = 0));
+        this.#waits.end("connect");
+        this.#waits.start("stable", STABLE_AFTER_MS, () => (this.#attempt = 0));
         this.#enter("live");
         break;
       case "disconnected":
-        this.#wait("heal", HEAL_WITHIN_MS, () => this.#lose("connection_lost"));
+        this.#waits.start("heal", HEAL_WITHIN_MS, () => this.#lose("connection_lost"));
         break;
       case "failed":
       case "closed":
@@ -226,13 +242,14 @@ export class Peer {
   #lose(code) {
     if (this.#state === "closed" || this.#state === "failed" || this.#state === "waiting") return;
     this.#tearDown();
-    if (FINAL.has(code)) {
+    if (FINAL.has(code) && !this.#config.persistent) {
       this.#enter("failed", { code });
       return;
     }
     const retry_ms = retryDelayMs(this.#attempt, this.#random(), code);
-    this.#attempt += 1;
-    this.#wait("retry", retry_ms, () => this.#start());
+    // A server without a session to watch is well: what comes after it is a first attempt again.
+    this.#attempt = code === "unknown_session" ? 0 : this.#attempt + 1;
+    this.#waits.start("retry", retry_ms, () => this.#start());
     this.#enter("waiting", { code, retry_ms });
   }
 
@@ -243,20 +260,8 @@ export class Peer {
     this.#config.onState(state, detail);
   }
 
-  /** @param {string} name @param {number} delay_ms @param {() => void} then */
-  #wait(name, delay_ms, then) {
-    this.#endWait(name);
-    this.#waits.set(name, this.#timers.set(then, delay_ms));
-  }
-
-  /** @param {string} name */
-  #endWait(name) {
-    if (this.#waits.has(name)) this.#timers.clear(this.#waits.get(name));
-    this.#waits.delete(name);
-  }
-
   #tearDown() {
-    for (const name of [...this.#waits.keys()]) this.#endWait(name);
+    this.#waits.endAll();
     const connection = this.#connection;
     this.#connection = null;
     connection?.close();
@@ -265,6 +270,9 @@ export class Peer {
     signalling?.close();
   }
 }
+
+/** @param {string} code @returns {boolean} */
+const refuses = (code) => FINAL.has(code) || REFUSED.has(code);
 
 /**
  * Asks for the smallest buffer the network allows. The two are older and newer names of one wish;

@@ -55,6 +55,13 @@ export function clampPose(pose, range) {
   };
 }
 
+/** @param {Pose} pose @returns {Pose} as the sliders of the panel count */
+export function halfDegrees({ yaw, pitch, roll }) {
+  /** @param {number} degrees */
+  const half = (degrees) => Math.round(degrees * 2) / 2 + 0;
+  return { yaw: half(yaw), pitch: half(pitch), roll: half(roll) };
+}
+
 /**
  * @param {Pose} pose
  * @param {string} key of a keyboard event

@@ -1,33 +1,19 @@
 // @ts-check
-/** The head's controls: presets, the pad (yaw and pitch), the tilt (roll), and back to natural. */
+/** The pad (yaw and pitch) and the tilt (roll): a hand on the head. */
 
 import { clampPose, padToPose, poseAfterKey, poseText, poseToPad, STRAIGHT } from "./pose.js";
-import { throttle } from "./throttle.js";
 
 /** @typedef {import("./protocol.js").Pose} Pose */
 /** @typedef {import("./protocol.js").PoseRange} PoseRange */
-/** @typedef {import("./protocol.js").Preset} Preset */
-
-/**
- * What the user wants of the head.
- * @typedef {{kind: "natural"} | {kind: "preset", preset: Preset} |
- *   {kind: "pose", pose: Pose, ease_s: number}} Wish
- */
 
 /** While dragging the hand eases already; keys and the tilt move in steps; a leap needs the longest. */
 const DRAG_EASE_S = 0.2;
 const STEP_EASE_S = 0.3;
 const LEAP_EASE_S = 0.6;
-/** The server refuses floods; a hand needs no more. */
-const SEND_EVERY_MS = 60;
 
 export class PosePad {
-  /** @type {Wish} */
-  wish = { kind: "natural" };
-
   #elements;
-  #onWish;
-  #send;
+  #onAim;
   /** @type {PoseRange} */
   #range = { yaw: [-30, 30], pitch: [-18, 18], roll: [-12, 12] };
   /** @type {Pose} */
@@ -36,81 +22,60 @@ export class PosePad {
 
   /**
    * @param {{pad: HTMLElement, handle: HTMLElement, actual: HTMLElement, roll: HTMLInputElement,
-   *   rollValue: HTMLOutputElement, presets: HTMLElement, natural: HTMLButtonElement}} elements
-   * @param {(wish: Wish) => void} onWish
+   *   rollValue: HTMLOutputElement}} elements
+   * @param {(pose: Pose, ease_s: number) => void} onAim
    */
-  constructor(elements, onWish) {
+  constructor(elements, onAim) {
     this.#elements = elements;
-    this.#onWish = onWish;
-    this.#send = throttle(onWish, SEND_EVERY_MS);
+    this.#onAim = onAim;
     this.#listen();
     this.#draw();
   }
 
-  /** @param {{pose_range: PoseRange, presets: Preset[]}} avatar */
-  setAvatar(avatar) {
-    const { presets, natural, roll } = this.#elements;
-    this.#range = avatar.pose_range;
-    this.#target = clampPose(this.#target, this.#range);
+  /** Where the handle stands, degrees. */
+  get target() {
+    return this.#target;
+  }
+
+  /** @param {PoseRange} range */
+  setRange(range) {
+    const { roll } = this.#elements;
+    this.#range = range;
     // Whole degrees: the slider counts its steps from its end, and must be able to stand at 0.
-    roll.min = String(Math.ceil(this.#range.roll[0]));
-    roll.max = String(Math.floor(this.#range.roll[1]));
-    const buttons = avatar.presets.map((preset) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.className = "chip";
-      button.textContent = preset.label;
-      button.dataset["preset"] = preset.name;
-      button.addEventListener("click", () => this.#choose({ kind: "preset", preset }));
-      return button;
-    });
-    presets.replaceChildren(natural, ...buttons);
-    this.enable(this.#on);
+    roll.min = String(Math.ceil(range.roll[0]));
+    roll.max = String(Math.floor(range.roll[1]));
+    this.showTarget(this.#target);
   }
 
   /** @param {boolean} on */
   enable(on) {
-    const { pad, handle, roll, presets } = this.#elements;
+    const { pad, handle, roll } = this.#elements;
     this.#on = on;
     pad.dataset["off"] = String(!on);
     handle.setAttribute("aria-disabled", String(!on));
     roll.disabled = !on;
-    for (const button of presets.querySelectorAll("button")) button.disabled = !on;
+  }
+
+  /** Shows where the head is wanted. @param {Pose} pose */
+  showTarget(pose) {
+    this.#target = clampPose(pose, this.#range);
     this.#draw();
   }
 
   /** Shows where the head really is. @param {Pose} pose */
   showActual(pose) {
     this.#place(this.#elements.actual, pose);
-    if (this.wish.kind === "natural") {
-      // The handle waits where the head is, so that a grip begins without a jump.
-      this.#target = clampPose(pose, this.#range);
-      this.#draw();
-    }
-  }
-
-  /** @param {Wish} wish */
-  #choose(wish) {
-    if (!this.#on) return;
-    this.wish = wish;
-    if (wish.kind === "preset") this.#target = clampPose(wish.preset, this.#range);
-    if (wish.kind === "pose") {
-      this.#target = wish.pose;
-      this.#send(wish);
-    } else {
-      this.#onWish(wish);
-    }
-    this.#draw();
   }
 
   /** @param {Pose} pose @param {number} ease_s */
   #aim(pose, ease_s) {
-    this.#choose({ kind: "pose", pose, ease_s });
+    if (!this.#on) return;
+    this.showTarget(pose);
+    this.#onAim(this.#target, ease_s);
   }
 
   #listen() {
-    const { pad, handle, roll, natural } = this.#elements;
-    natural.addEventListener("click", () => this.#choose({ kind: "natural" }));
+    const { pad, handle, roll } = this.#elements;
     roll.addEventListener("input", () =>
       this.#aim({ ...this.#target, roll: roll.valueAsNumber }, STEP_EASE_S),
     );
@@ -125,9 +90,7 @@ export class PosePad {
     pad.addEventListener("pointermove", (event) => {
       if (pad.hasPointerCapture(event.pointerId)) this.#follow(event, DRAG_EASE_S);
     });
-    pad.addEventListener("dblclick", () =>
-      this.#aim(clampPose({ ...STRAIGHT }, this.#range), LEAP_EASE_S),
-    );
+    pad.addEventListener("dblclick", () => this.#aim({ ...STRAIGHT }, LEAP_EASE_S));
     handle.addEventListener("keydown", (event) => {
       if (event.altKey || event.ctrlKey || event.metaKey) return;
       const pose = poseAfterKey(this.#target, event.key, event.shiftKey, this.#range);
@@ -146,8 +109,7 @@ export class PosePad {
   }
 
   #draw() {
-    const { handle, roll, rollValue, presets, natural } = this.#elements;
-    const { wish } = this;
+    const { handle, roll, rollValue } = this.#elements;
     this.#place(handle, this.#target);
     handle.setAttribute("aria-valuemin", this.#range.yaw[0].toFixed(0));
     handle.setAttribute("aria-valuemax", this.#range.yaw[1].toFixed(0));
@@ -155,12 +117,6 @@ export class PosePad {
     handle.setAttribute("aria-valuetext", poseText(this.#target));
     roll.valueAsNumber = this.#target.roll;
     rollValue.value = `${Math.round(this.#target.roll) + 0}°`;
-    natural.setAttribute("aria-pressed", String(wish.kind === "natural"));
-    for (const button of presets.querySelectorAll("button[data-preset]")) {
-      const name = /** @type {HTMLElement} */ (button).dataset["preset"];
-      const chosen = wish.kind === "preset" && wish.preset.name === name;
-      button.setAttribute("aria-pressed", String(chosen));
-    }
   }
 
   /** @param {HTMLElement} mark @param {Pose} pose */

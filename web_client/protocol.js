@@ -10,15 +10,22 @@ export const PROTOCOL = 1;
 
 /** @typedef {{yaw: number, pitch: number, roll: number}} Pose  degrees */
 /** @typedef {{yaw: [number, number], pitch: [number, number], roll: [number, number]}} PoseRange  degrees */
-/** @typedef {{name: string, label: string} & Pose} Preset */
+/**
+ * A named pose. `natural` is the share of the speech's own movement that stays, 0 to 1; after `hold_s`
+ * the head is free again (null: held for good); `own` is true where it comes from the user's file.
+ * @typedef {{name: string, label: string, ease_s: number, natural: number, hold_s: number | null,
+ *   own: boolean} & Pose} Preset
+ */
 /**
  * @typedef {{name: string, label: string, size: number, fps: number, synthetic: boolean,
  *   pose_range: PoseRange, presets: Preset[]}} Avatar
  */
+/** @typedef {{name: string, script: string | null}} PluginInfo  `script`: address of an ES module for the page */
 /**
  * @typedef {{type: "welcome", protocol: number, session: string, avatar: Avatar, profile: string,
- *   delay_ms: number, ice_servers: RTCIceServer[]}} Welcome
+ *   delay_ms: number, ice_servers: RTCIceServer[], can_edit: boolean, plugins: PluginInfo[]}} Welcome
  */
+/** @typedef {{type: "presets", presets: Preset[]}} Presets */
 /** @typedef {{type: "answer", sdp: string}} Answer */
 /**
  * @typedef {{type: "state", speaking: boolean, fps: number, latency_ms: number, late: number,
@@ -27,7 +34,7 @@ export const PROTOCOL = 1;
 /** @typedef {{type: "error", code: string, message: string, fatal: boolean}} ServerError */
 /** @typedef {{type: "pong", id: number}} Pong */
 /** @typedef {{type: "goodbye", reason: string}} Goodbye */
-/** @typedef {Welcome | Answer | State | ServerError | Pong | Goodbye} ServerMessage */
+/** @typedef {Welcome | Answer | State | Presets | ServerError | Pong | Goodbye} ServerMessage */
 /** @typedef {{type: string, [field: string]: unknown}} ClientMessage */
 
 /** A message from the server that does not follow docs/protocol.md. */
@@ -37,9 +44,17 @@ export class ProtocolError extends Error {
 
 /** Builders of everything the page may say. */
 export const say = Object.freeze({
-  /** @param {string | null} [avatar] @returns {ClientMessage} */
-  hello: (avatar) =>
-    avatar ? { type: "hello", protocol: PROTOCOL, avatar } : { type: "hello", protocol: PROTOCOL },
+  /**
+   * @param {string | null} [avatar] left out: the server's own
+   * @param {string | null} [watch] a session's id or "latest": see and hear it instead of speaking
+   * @returns {ClientMessage}
+   */
+  hello: (avatar, watch) => ({
+    type: "hello",
+    protocol: PROTOCOL,
+    ...(avatar ? { avatar } : {}),
+    ...(watch ? { watch } : {}),
+  }),
   /** @param {string} sdp @returns {ClientMessage} */
   offer: (sdp) => ({ type: "offer", sdp }),
   /**
@@ -53,17 +68,44 @@ export const say = Object.freeze({
     sdpMid: candidate?.sdpMid ?? null,
     sdpMLineIndex: candidate?.sdpMLineIndex ?? null,
   }),
-  /** @param {Pose} pose degrees @param {number} [ease_s] 0.05 to 5 @returns {ClientMessage} */
-  pose: ({ yaw, pitch, roll }, ease_s) =>
-    ease_s === undefined
-      ? { type: "pose", yaw, pitch, roll }
-      : { type: "pose", yaw, pitch, roll, ease_s },
+  /**
+   * @param {Pose} pose degrees
+   * @param {number} [ease_s] 0.05 to 5
+   * @param {number} [natural] 0 to 1
+   * @returns {ClientMessage}
+   */
+  pose: ({ yaw, pitch, roll }, ease_s, natural) => ({
+    type: "pose",
+    yaw,
+    pitch,
+    roll,
+    ...(ease_s === undefined ? {} : { ease_s }),
+    ...(natural === undefined ? {} : { natural }),
+  }),
   /** @param {string} name @returns {ClientMessage} */
   preset: (name) => ({ type: "preset", name }),
   /** @returns {ClientMessage} */
   natural: () => ({ type: "natural" }),
   /** @param {boolean} on @returns {ClientMessage} */
   mute: (on) => ({ type: "mute", on }),
+  /** Ends what an agent is saying. @returns {ClientMessage} */
+  interrupt: () => ({ type: "interrupt" }),
+  /** @param {string} file of the server's voice folder @returns {ClientMessage} */
+  voiceFile: (file) => ({ type: "say", file }),
+  /** @param {Omit<Preset, "own">} preset @returns {ClientMessage} */
+  savePreset: ({ name, label, yaw, pitch, roll, ease_s, natural, hold_s }) => ({
+    type: "save_preset",
+    name,
+    label,
+    yaw,
+    pitch,
+    roll,
+    ease_s,
+    natural,
+    ...(hold_s === null ? {} : { hold_s }),
+  }),
+  /** @param {string} name @returns {ClientMessage} */
+  deletePreset: (name) => ({ type: "delete_preset", name }),
   /** @param {number} id @returns {ClientMessage} */
   ping: (id) => ({ type: "ping", id }),
   /** @returns {ClientMessage} */
@@ -110,6 +152,15 @@ const interval = (value, path) => {
 };
 
 const pose = { yaw: number, pitch: number, roll: number };
+const preset = object({
+  name: text,
+  label: text,
+  ...pose,
+  ease_s: number,
+  natural: number,
+  hold_s: nullable(number),
+  own: flag,
+});
 /** @type {Check} */
 export const checkAvatar = object({
   name: text,
@@ -118,7 +169,7 @@ export const checkAvatar = object({
   fps: number,
   synthetic: flag,
   pose_range: object({ yaw: interval, pitch: interval, roll: interval }),
-  presets: list(object({ name: text, label: text, ...pose })),
+  presets: list(preset),
 });
 
 /** @type {Record<string, Check>} */
@@ -130,6 +181,8 @@ const SERVER_MESSAGES = {
     profile: text,
     delay_ms: number,
     ice_servers: list(object({})),
+    can_edit: flag,
+    plugins: list(object({ name: text, script: nullable(text) })),
   }),
   answer: object({ sdp: text }),
   state: object({
@@ -141,6 +194,7 @@ const SERVER_MESSAGES = {
     preset: nullable(text),
     muted: flag,
   }),
+  presets: object({ presets: list(preset) }),
   error: object({ code: text, message: text, fatal: flag }),
   pong: object({ id: integer }),
   goodbye: object({ reason: text }),

@@ -32,6 +32,7 @@ export const systemTimers = {
  * @typedef {object} SignallingConfig
  * @property {() => Socket} openSocket
  * @property {string | null} avatar
+ * @property {string | null} [watch] a session that is there already
  * @property {(message: ServerMessage) => void} onMessage
  * @property {(code: string) => void} onEnd called once, never after close()
  * @property {Timers} [timers]
@@ -59,7 +60,7 @@ export class Signalling {
     this.#socket = config.openSocket();
     this.#socket.onopen = () => {
       this.#open = true;
-      this.send(say.hello(config.avatar));
+      this.send(say.hello(config.avatar, config.watch));
     };
     this.#socket.onmessage = (event) => this.#receive(event.data);
     this.#socket.onclose = () => this.#end(this.#open ? "connection_lost" : "unreachable");

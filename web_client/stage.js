@@ -10,6 +10,7 @@ export class Stage {
   frames = new FrameCounter();
 
   #elements;
+  #watching;
   /** @type {number | undefined} */
   #countdown;
 
@@ -19,9 +20,11 @@ export class Stage {
    *   wait: HTMLElement, waitText: HTMLElement, notice: HTMLElement, title: HTMLElement,
    *   text: HTMLElement, countdown: HTMLElement, action: HTMLButtonElement,
    *   stop: HTMLButtonElement}} elements
+   * @param {boolean} [watching] somebody else speaks
    */
-  constructor(elements) {
+  constructor(elements, watching = false) {
     this.#elements = elements;
+    this.#watching = watching;
     const { preview } = elements;
     preview.addEventListener("load", () => (preview.hidden = false));
     preview.addEventListener("error", () => (preview.hidden = true));
@@ -36,7 +39,7 @@ export class Stage {
     if (preview.getAttribute("src") !== source) preview.src = source;
     preview.alt = `${avatar.label}, before the start`;
     this.#elements.video.setAttribute("aria-label", `${avatar.label}, live`);
-    lead.textContent = leadText(avatar.label);
+    lead.textContent = leadText(avatar.label, this.#watching);
     synthetic.hidden = !avatar.synthetic;
   }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -54,7 +56,11 @@ def chromium(playwright: Playwright, microphone: Path, *, allow: bool = True) ->
     answer = "--use-fake-ui-for-media-stream" if allow else "--deny-permission-prompts"
     browser = playwright.chromium.launch(
         executable_path=path,
-        args=[*FLAGS, answer, f"--use-file-for-fake-audio-capture={microphone}"],
+        args=[
+            *FLAGS,
+            answer,
+            f"--use-file-for-fake-audio-capture={microphone}",
+        ],
         ignore_default_args=["--headless"],
         timeout=START_TIMEOUT_S * 1000,
     )
@@ -85,9 +91,17 @@ def wait_for(page: Page, condition: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not page.evaluate(condition):
         if time.monotonic() > deadline:
-            seen = page.evaluate("document.querySelector('main').innerText")
+            seen = page.evaluate("document.body.innerText")
             pytest.fail(f"the page never came to {condition}; it shows:\n{seen}")
         page.wait_for_timeout(50)
+
+
+def mock(url: str, name: str) -> dict[str, int]:
+    """Tell the mock server how to behave; its answer counts what goes on there."""
+    request = urllib.request.Request(url + "mock/" + name, method="POST")
+    with urllib.request.urlopen(request, timeout=START_TIMEOUT_S) as response:
+        counts: dict[str, int] = json.loads(response.read())
+    return counts
 
 
 def go_live(page: Page, frames: int = 10) -> None:

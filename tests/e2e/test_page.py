@@ -78,7 +78,7 @@ def test_page_and_server_understand_each_other(playwright: Playwright, tmp_path:
     ):
         page = browser.new_page()
         complaints.watch(page)
-        page.goto(url)
+        page.goto(url + "?avatar=tiny")
         page.wait_for_selector("#preview:not([hidden])")
         b.go_live(page, frames=5)
         for button in page.query_selector_all("#presets button"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,41 +17,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PATIENCE_MS = b.START_TIMEOUT_S * 1000
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def silence(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return b.write_silence(tmp_path_factory.mktemp("microphone") / "silence.wav")
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    log = tmp_path_factory.mktemp("mock") / "server.log"
-    with b.serving(["tests/web/mock_server.py", "--port", "0"], log) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright, silence: Path) -> Iterator[Browser]:
-    with b.chromium(playwright, silence) as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    mock(url, "ok")
-    page = browser.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(url)
-    yield page
-    page.close()
-
-
-def mock(url: str, name: str) -> None:
-    """Tell the mock server how to behave."""
-    request = urllib.request.Request(url + "mock/" + name, method="POST")
-    with urllib.request.urlopen(request, timeout=b.START_TIMEOUT_S) as response:
-        response.read()
 
 
 def test_before_the_start_one_look_tells_what_to_do(page: Page) -> None:
@@ -118,11 +81,11 @@ def test_a_lost_connection_counts_down_and_comes_back_with_the_pose(page: Page, 
     page.click("#start")
     b.wait_for(page, "daetalker.state === 'live'")
     page.click("button[data-preset=right]")
-    mock(url, "refuse")
-    mock(url, "drop")
+    b.mock(url, "refuse")
+    b.mock(url, "drop")
     expect(page.locator("#notice-title")).to_have_text("The server does not answer")
     expect(page.locator("#notice-countdown")).to_contain_text("Trying again")
-    mock(url, "ok")
+    b.mock(url, "ok")
     b.wait_for(page, "daetalker.state === 'live'")
     expect(page.locator("#notice")).to_be_hidden()
     expect(page.locator("button[data-preset=right]")).to_have_attribute("aria-pressed", "true")
@@ -144,7 +107,7 @@ def test_a_lost_connection_counts_down_and_comes_back_with_the_pose(page: Page, 
 def test_the_servers_failures_have_clear_words(
     page: Page, url: str, scenario: str, title: str, counts_down: bool
 ) -> None:
-    mock(url, scenario)
+    b.mock(url, scenario)
     page.click("#start")
     expect(page.locator("#notice-title")).to_have_text(title)
     assert page.locator("#notice-countdown").is_visible() is counts_down
@@ -155,7 +118,7 @@ def test_the_servers_failures_have_clear_words(
 
 
 def test_a_denied_microphone_is_explained(playwright: Playwright, silence: Path, url: str) -> None:
-    mock(url, "ok")
+    b.mock(url, "ok")
     with b.chromium(playwright, silence, allow=False) as browser:
         page = browser.new_page()
         page.goto(url)
@@ -187,7 +150,7 @@ def test_a_denied_microphone_is_explained(playwright: Playwright, silence: Path,
 def test_what_this_machine_lacks_is_said(
     browser: Browser, url: str, script: str, title: str
 ) -> None:
-    mock(url, "ok")
+    b.mock(url, "ok")
     page = browser.new_page()
     page.add_init_script(script)
     page.goto(url)
@@ -210,8 +173,8 @@ def test_the_end_to_end_judge_finds_faults_through_a_real_browser(
     playwright: Playwright, url: str, tmp_path: Path, mouth: str, fault: list[str]
 ) -> None:
     microphone = b.write_microphone(tmp_path / "microphone.wav")
-    mock(url, "ok")
-    mock(url, mouth)
+    b.mock(url, "ok")
+    b.mock(url, mouth)
     with b.chromium(playwright, microphone) as browser:
         page = browser.new_page()
         page.goto(url)

@@ -96,6 +96,9 @@ async def test_presets_are_saved_to_the_file_and_told_to_everybody(
         assert (await http.get("/presets")).json() == told["presets"]
         assert tomllib.loads((tmp_path / "presets.toml").read_text())["presets"]["wink"]
         await session.command({"type": "preset", "name": "wink"})
+        async with talker(server.url) as later:
+            welcome = await later.hello(watch="latest")
+            assert "wink" in [p["name"] for p in welcome["avatar"]["presets"]]
 
         await page.say({"type": "save_preset", "name": "wink", "yaw": 5.0, "pitch": 0.0,
                         "roll": 0.0})  # fmt: skip

@@ -89,6 +89,7 @@ async def test_health(http: httpx.AsyncClient, hub: Hub) -> None:
 
 async def test_avatars_are_listed_as_in_a_welcome(http: httpx.AsyncClient, hub: Hub) -> None:
     manifest = (await hub.avatar()).bundle.manifest
+    assert (await http.get("/api/avatars")).json()[0]["name"] == hub.default_avatar == "tiny"
     listed = {avatar["name"]: avatar for avatar in (await http.get("/api/avatars")).json()}
     mine = listed[manifest.name]
     assert mine["size"] == manifest.size

@@ -5,9 +5,9 @@ address it prints::
 
     PYTHONPATH=.dev:. python tests/web/mock_server.py --port 8090
 
-``POST /mock/NAME`` changes how the next conversations go (``SCENARIOS``), or does something to the
-present ones (``drop``, ``stop``).  ``--mouth still`` and ``--mouth restless`` are avatars with a
-fault that the end-to-end test must find.
+``POST /mock/NAME`` changes how the next conversations go (``SCENARIOS``, ``SWITCHES``), or does
+something to the present ones (``drop``, ``stop``).  ``--mouth still`` and ``--mouth restless`` are
+avatars with a fault that the end-to-end test must find.
 """
 
 from __future__ import annotations
@@ -17,18 +17,15 @@ import asyncio
 import contextlib
 import io
 import json
-import math
 import socket
-from collections import deque
 from collections.abc import AsyncIterator
-from fractions import Fraction
 from typing import Any
 
 import av
 import numpy as np
 import uvicorn
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import MediaStreamTrack
 from aiortc.sdp import candidate_from_sdp
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -38,28 +35,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from daetalker.streamer.page import SECURITY_HEADERS, load_page
 from tests.web.mock_face import SIZE, draw_face
+from tests.web.mock_plugins import PLUGIN_SCRIPTS, PLUGINS
+from tests.web.mock_presets import POSE_RANGE, MockPresets
+from tests.web.mock_session import FPS, Face, MockSession, Voice
 
-FPS = 25
-CHUNKS_PER_S = 50
-DELAY_CHUNKS = 18  # 360 ms
 SCENARIOS = ("ok", "server_full", "engine_failed", "unsupported_protocol", "refuse", "no_media")
 MOUTHS = ("follows", "still", "restless")
-
-AVATAR: dict[str, Any] = {
-    "name": "mira",
-    "label": "Mira",
-    "size": SIZE,
-    "fps": FPS,
-    "synthetic": True,
-    "pose_range": {"yaw": [-30, 30], "pitch": [-18, 18], "roll": [-12, 12]},
-    "presets": [
-        {"name": "straight", "label": "Straight", "yaw": 0, "pitch": 0, "roll": 0},
-        {"name": "left", "label": "Left", "yaw": -18, "pitch": 0, "roll": 0},
-        {"name": "right", "label": "Right", "yaw": 18, "pitch": 0, "roll": 0},
-        {"name": "up", "label": "Up", "yaw": 0, "pitch": 11, "roll": 0},
-        {"name": "thinking", "label": "Thinking", "yaw": 10, "pitch": 6, "roll": -6},
-    ],
-}
+SWITCHES = ("editable", "read_only", "with_plugins", "without_plugins", "fresh_presets")
 
 
 class Mock:
@@ -68,41 +50,70 @@ class Mock:
     def __init__(self, mouth: str) -> None:
         self.mouth = mouth
         self.scenario = "ok"
+        self.can_edit = True
+        self.plugins: list[dict[str, Any]] = []
+        self.presets = MockPresets()
         self.conversations: set[Conversation] = set()
+        self.sessions: dict[str, MockSession] = {}
+        self.counted = 0
+
+    def switch(self, name: str) -> None:
+        match name:
+            case "editable" | "read_only":
+                self.can_edit = name == "editable"
+            case "with_plugins" | "without_plugins":
+                self.plugins = PLUGINS if name == "with_plugins" else []
+            case "fresh_presets":
+                self.presets.reset()
+
+    def avatar(self) -> dict[str, Any]:
+        return {
+            "name": "mira",
+            "label": "Mira",
+            "size": SIZE,
+            "fps": FPS,
+            "synthetic": True,
+            "pose_range": POSE_RANGE,
+            "presets": self.presets.list(),
+        }
+
+    async def tell_presets(self) -> None:
+        for conversation in list(self.conversations):
+            await conversation.send("presets", presets=self.presets.list())
 
 
 class Conversation:
-    """One client: its pose and microphone, and the connection that shows them."""
+    """One client, who speaks in a session of its own or watches another's."""
 
     def __init__(self, mock: Mock, ws: WebSocket) -> None:
         self.mock = mock
         self.ws = ws
         self.connection: RTCPeerConnection | None = None
-        self.pose = {"yaw": 0.0, "pitch": 0.0, "roll": 0.0}
-        self.target = dict(self.pose)
-        self.preset: str | None = None
-        self.muted = False
-        self.heard: deque[bytes] = deque(maxlen=100)  # full: the oldest 20 ms are dropped
-        self.level = 0.0
+        self.session: MockSession | None = None
+        self.watching = False
         self.tasks: set[asyncio.Task[None]] = set()
+        self.closing = contextlib.ExitStack()
 
     async def send(self, type_: str, **fields: Any) -> None:
-        await self.ws.send_text(json.dumps({"type": type_, **fields}))
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            await self.ws.send_text(json.dumps({"type": type_, **fields}))
 
     async def run(self) -> None:
         await self.ws.accept()
         self.mock.conversations.add(self)
         try:
-            while True:
-                message = json.loads(await self.ws.receive_text())
-                if not await self.handle(message):
-                    break
+            while await self.handle(json.loads(await self.ws.receive_text())):
+                pass
         except (WebSocketDisconnect, RuntimeError):  # RuntimeError: closed by drop()
             pass
         finally:
             self.mock.conversations.discard(self)
+            if self.session is not None and not self.watching:
+                self.session.ended.set()
+                del self.mock.sessions[self.session.id]
             for task in self.tasks:
                 task.cancel()
+            self.closing.close()
             if self.connection is not None:
                 await self.connection.close()
 
@@ -111,19 +122,11 @@ class Conversation:
         scenario = self.mock.scenario
         match message["type"]:
             case "hello" if scenario in ("server_full", "engine_failed", "unsupported_protocol"):
-                await self.send("error", code=scenario, message=f"Mock: {scenario}.", fatal=True)
+                await self.complain(scenario, f"Mock: {scenario}.", fatal=True)
                 await self.ws.close()
                 return False
             case "hello":
-                await self.send(
-                    "welcome",
-                    protocol=1,
-                    session="mock",
-                    avatar=AVATAR,
-                    profile="default",
-                    delay_ms=360.0,
-                    ice_servers=[],
-                )
+                await self.welcome(message.get("watch"))
             case "offer" if scenario != "no_media":
                 await self.answer(message["sdp"])
             case "candidate" if self.connection is not None and message["candidate"]:
@@ -131,130 +134,104 @@ class Conversation:
                 candidate.sdpMid = message["sdpMid"]
                 candidate.sdpMLineIndex = message["sdpMLineIndex"]
                 await self.connection.addIceCandidate(candidate)
-            case "pose":
-                self.target = {axis: float(message[axis]) for axis in self.target}
-                self.preset = None
-            case "preset":
-                chosen = next(p for p in AVATAR["presets"] if p["name"] == message["name"])
-                self.target = {axis: float(chosen[axis]) for axis in self.target}
-                self.preset = message["name"]
-            case "natural":
-                self.target = dict.fromkeys(self.target, 0.0)
-                self.preset = None
-            case "mute":
-                self.muted = message["on"]
+            case "save_preset" | "delete_preset":
+                await self.change_presets(message)
             case "ping":
                 await self.send("pong", id=message["id"])
             case "bye":
                 return False
+            case _ if self.session is not None:
+                try:
+                    self.session.command(message)
+                except KeyError as error:
+                    await self.complain("unknown_preset", f"There is no preset {error}.")
         return True
 
+    async def complain(self, code: str, text: str, *, fatal: bool = False) -> None:
+        await self.send("error", code=code, message=text, fatal=fatal)
+
+    async def welcome(self, watch: str | None) -> None:
+        mock = self.mock
+        if watch is None:
+            mock.counted += 1
+            self.session = MockSession(f"mock{mock.counted}", mock.mouth, mock.presets)
+            mock.sessions[self.session.id] = self.session
+        else:
+            newest = next(reversed(mock.sessions), "")
+            self.session = mock.sessions.get(newest if watch == "latest" else watch)
+            self.watching = True
+            if self.session is None:
+                await self.complain("unknown_session", "There is no such session.")
+                return
+            self.spawn(self.leave_with(self.session))
+        await self.send(
+            "welcome",
+            protocol=1,
+            session=self.session.id,
+            avatar=mock.avatar(),
+            profile="default",
+            delay_ms=360.0,
+            ice_servers=[],
+            can_edit=mock.can_edit,
+            plugins=mock.plugins,
+        )
+
+    async def leave_with(self, session: MockSession) -> None:
+        await session.ended.wait()
+        await self.send("goodbye", reason="the session ended")
+        with contextlib.suppress(RuntimeError):
+            await self.ws.close()
+
+    async def change_presets(self, message: dict[str, Any]) -> None:
+        if not self.mock.can_edit:
+            await self.complain("not_allowed", "Presets may not be changed from here.")
+            return
+        try:
+            if message["type"] == "save_preset":
+                self.mock.presets.save(message)
+            else:
+                self.mock.presets.delete(message["name"])
+        except ValueError as error:
+            await self.complain("bad_preset", f"{error}")
+        except KeyError as error:
+            await self.complain("unknown_preset", f"There is no preset {error}.")
+        else:
+            await self.mock.tell_presets()
+
     async def answer(self, sdp: str) -> None:
+        session = self.session
+        assert session is not None
         self.connection = connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        connection.on("track", self.listen)
-        connection.addTrack(DelayedVoice(self))
-        connection.addTransceiver(Face(self), direction="sendonly")
+        if self.watching:
+            voice = Voice(session, self.closing.enter_context(session.overheard()))
+        else:
+            voice = Voice(session)
+            connection.on("track", self.listen)
+        connection.addTrack(voice)
+        connection.addTransceiver(Face(session, own=not self.watching), direction="sendonly")
         await connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
         await connection.setLocalDescription()
         await self.send("answer", sdp=connection.localDescription.sdp)
-        self.spawn(self.report())
+        self.spawn(self.report(session))
 
     def listen(self, track: MediaStreamTrack) -> None:
-        if track.kind == "audio":
-            self.spawn(self.pump(track))
+        if track.kind == "audio" and self.session is not None:
+            self.spawn(self.session.listen(track))
 
     def spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def pump(self, track: MediaStreamTrack) -> None:
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
-        with contextlib.suppress(MediaStreamError):
-            while True:
-                frame = await track.recv()
-                assert isinstance(frame, av.AudioFrame)
-                for sound in resampler.resample(frame):
-                    self.heard.append(bytes(sound.planes[0])[: sound.samples * 2])
-
-    async def report(self) -> None:
+    async def report(self, session: MockSession) -> None:
         while True:
             await asyncio.sleep(0.5)
-            await self.send(
-                "state",
-                speaking=self.level > 0.05,
-                fps=25.0,
-                latency_ms=360.0,
-                late=0,
-                pose={axis: round(angle, 2) for axis, angle in self.pose.items()},
-                preset=self.preset,
-                muted=self.muted,
-            )
-
-
-class DelayedVoice(AudioStreamTrack):
-    """The microphone, 360 ms later; its loudness opens the mouth."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        super().__init__()
-        self._conversation = conversation
-        self._chunk = 0
-        self._began: float | None = None
-
-    async def recv(self) -> av.AudioFrame:
-        loop = asyncio.get_running_loop()
-        self._began = loop.time() if self._began is None else self._began
-        await asyncio.sleep(max(0.0, self._began + self._chunk / CHUNKS_PER_S - loop.time()))
-        heard = self._conversation.heard
-        pcm = heard.popleft() if len(heard) > DELAY_CHUNKS else bytes(1920)
-        samples = np.frombuffer(pcm.ljust(1920, b"\0")[:1920], np.int16)
-        rms = float(np.sqrt(np.mean((samples / 32768.0) ** 2)))
-        conversation = self._conversation
-        conversation.level += 0.5 * (min(1.0, rms * 8) - conversation.level)
-        frame = av.AudioFrame.from_ndarray(samples[None, :], format="s16", layout="mono")
-        frame.sample_rate = 48_000
-        frame.pts, frame.time_base = self._chunk * 960, Fraction(1, 48_000)
-        self._chunk += 1
-        return frame
-
-
-class Face(MediaStreamTrack):
-    """The drawn face at 25 frames a second."""
-
-    kind = "video"
-
-    def __init__(self, conversation: Conversation) -> None:
-        super().__init__()
-        self._conversation = conversation
-        self._index = 0
-        self._start: float | None = None
-
-    async def recv(self) -> av.VideoFrame:
-        loop = asyncio.get_running_loop()
-        self._start = loop.time() if self._start is None else self._start
-        # Latest wins: a machine that cannot draw 25 a second skips some instead of falling behind.
-        self._index = max(self._index + 1, int((loop.time() - self._start) * FPS))
-        await asyncio.sleep(max(0.0, self._start + self._index / FPS - loop.time()))
-        conversation = self._conversation
-        pose, seconds = conversation.pose, self._index / FPS
-        for axis, angle in conversation.target.items():
-            pose[axis] += 0.2 * (angle - pose[axis])
-        sway = 1.2 * math.sin(seconds * 1.3)
-        opening = {
-            "follows": conversation.level,
-            "still": 0.0,
-            "restless": 0.5 + 0.5 * math.sin(seconds * 14),
-        }[conversation.mock.mouth]
-        rgb = await asyncio.to_thread(
-            draw_face, opening, pose["yaw"] + sway, pose["pitch"], pose["roll"]
-        )
-        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-        frame.pts, frame.time_base = self._index * 3600, Fraction(1, 90_000)
-        return frame
+            await self.send("state", **session.state())
 
 
 def create_app(mock: Mock) -> Starlette:
     page = load_page()
+    page["/stage"] = page["/stage.html"]
     preview = _png(draw_face(0.0))
 
     async def file(request: Request) -> Response:
@@ -264,10 +241,18 @@ def create_app(mock: Mock) -> Starlette:
         return Response(found.body, media_type=found.media_type, headers=SECURITY_HEADERS)
 
     async def avatars(_: Request) -> Response:
-        return JSONResponse([AVATAR])
+        return JSONResponse([mock.avatar()])
 
     async def picture(_: Request) -> Response:
         return Response(preview, media_type="image/png")
+
+    async def plugin_script(request: Request) -> Response:
+        script = PLUGIN_SCRIPTS[request.path_params["name"]]
+        return Response(script, media_type="text/javascript", headers=SECURITY_HEADERS)
+
+    async def greet(request: Request) -> Response:
+        session = (await request.json())["session"]
+        return JSONResponse({"text": f"Hello, {session}."})
 
     async def control(request: Request) -> Response:
         name = request.path_params["name"]
@@ -275,15 +260,19 @@ def create_app(mock: Mock) -> Starlette:
             mock.scenario = name
         elif name in MOUTHS:
             mock.mouth = name
+        elif name in SWITCHES:
+            mock.switch(name)
+            await mock.tell_presets()
         elif name in ("drop", "stop"):
             for conversation in list(mock.conversations):
                 with contextlib.suppress(RuntimeError):
                     if name == "stop":
                         await conversation.send("goodbye", reason="the server is stopping")
                     await conversation.ws.close()
-        else:
+        elif name != "count":
             return Response("No such scenario.\n", 404)
-        return JSONResponse({"conversations": len(mock.conversations)})
+        interrupted = sum(session.interrupted for session in mock.sessions.values())
+        return JSONResponse({"conversations": len(mock.conversations), "interrupted": interrupted})
 
     async def websocket(ws: WebSocket) -> None:
         if mock.scenario == "refuse":
@@ -300,6 +289,8 @@ def create_app(mock: Mock) -> Starlette:
             WebSocketRoute("/ws", websocket),
             Route("/api/avatars", avatars),
             Route("/avatar/{name}/preview.png", picture),
+            Route("/plugins/{name}/page.js", plugin_script),
+            Route("/plugins/hello/greet", greet, methods=["POST"]),
             Route("/mock/{name}", control, methods=["POST"]),
             Route("/{path:path}", file),
         ],

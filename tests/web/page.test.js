@@ -3,42 +3,74 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { countdownText, noticeFor } from "../../web_client/messages.js";
+import { countdownText, noticeFor, PRESET_WORDS } from "../../web_client/messages.js";
 
 const folder = new URL("../../web_client/", import.meta.url);
 /** @param {string} name */
 const read = (name) => readFileSync(new URL(name, folder), "utf8");
 const scripts = readdirSync(folder).filter((name) => name.endsWith(".js"));
-const html = read("index.html");
+/** Each page with the script that it loads. */
+const PAGES = { "index.html": "main.js", "stage.html": "stage_page.js" };
 
-test("the page has nothing inline, as its content security policy demands", () => {
-  assert.doesNotMatch(html, /<style|\sstyle=|\son[a-z]+=|javascript:/i);
-  assert.doesNotMatch(html, /<script(?![^>]*\ssrc=)/i);
+/** @param {string} html @returns {string[]} */
+const idsOf = (html) => [...html.matchAll(/\sid="([^"]+)"/g)].map((match) => String(match[1]));
+
+/** A script and all that it imports. @param {string} name @param {Set<string>} [seen] */
+function withImports(name, seen = new Set()) {
+  if (seen.has(name)) return seen;
+  seen.add(name);
+  for (const [, other] of read(name).matchAll(/from "\.\/([^"]+)"/g)) {
+    withImports(String(other), seen);
+  }
+  return seen;
+}
+
+test("the pages have nothing inline, as their content security policy demands", () => {
+  for (const page of Object.keys(PAGES)) {
+    assert.doesNotMatch(read(page), /<style|\sstyle=|\son[a-z]+=|javascript:/i, page);
+    assert.doesNotMatch(read(page), /<script(?![^>]*\ssrc=)/i, page);
+  }
   for (const name of scripts) {
     assert.doesNotMatch(read(name), /innerHTML|outerHTML|insertAdjacentHTML|\beval\(/, name);
   }
 });
 
-test("the page loads nothing from elsewhere", () => {
-  for (const name of [...scripts, "index.html", "style.css"]) {
+test("the pages load nothing from elsewhere", () => {
+  const styles = ["style.css", "controls.css", "stage.css"];
+  for (const name of [...scripts, ...Object.keys(PAGES), ...styles]) {
     const text = read(name).replaceAll("https:// pages", "").replaceAll("http://localhost", "");
     assert.doesNotMatch(text, /(https?:)?\/\/[a-z0-9.-]+\.[a-z]{2,}/i, name);
   }
 });
 
-test("every element that main.js asks for is in index.html, and ids are unique", () => {
-  const ids = [...html.matchAll(/\sid="([^"]+)"/g)].map((match) => match[1]);
-  assert.equal(new Set(ids).size, ids.length);
-  for (const [, id] of read("main.js").matchAll(/find\("([^"]+)"/g)) {
-    assert.ok(ids.includes(id), `#${id}`);
+test("every element that a page's scripts ask for is in it, and ids are unique", () => {
+  for (const [page, script] of Object.entries(PAGES)) {
+    const ids = idsOf(read(page));
+    assert.equal(new Set(ids).size, ids.length);
+    for (const name of withImports(script)) {
+      for (const [, id] of read(name).matchAll(/find\(\s*"([^"]+)"/g)) {
+        assert.ok(ids.includes(String(id)), `${page} #${id}`);
+      }
+      for (const [, id] of read(name).matchAll(/field\("([^"]+)"/g)) {
+        assert.ok(ids.includes(String(id)) && ids.includes(`${id}-number`), `${page} #${id}`);
+      }
+    }
   }
 });
 
 test("labels and descriptions point at something", () => {
-  const ids = new Set([...html.matchAll(/\sid="([^"]+)"/g)].map((match) => match[1]));
-  for (const [, target] of html.matchAll(/(?:for|aria-labelledby|aria-describedby)="([^"]+)"/g)) {
-    assert.ok(ids.has(target), `#${target}`);
+  for (const page of Object.keys(PAGES)) {
+    const html = read(page);
+    const ids = idsOf(html);
+    for (const [, target] of html.matchAll(/(?:for|aria-labelledby|aria-describedby)="([^"]+)"/g)) {
+      assert.ok(ids.includes(String(target)), `${page} #${target}`);
+    }
   }
+});
+
+test("every script is loaded by a page", () => {
+  const loaded = new Set(Object.values(PAGES).flatMap((script) => [...withImports(script)]));
+  assert.deepEqual([...loaded].sort(), scripts.sort());
 });
 
 test("every failure the scripts can name has words of its own", () => {
@@ -50,6 +82,7 @@ test("every failure the scripts can name has words of its own", () => {
     ...named.map((match) => String(match[1])),
     ...["no_webrtc", "insecure_origin", "microphone_denied", "microphone_missing"],
     ...["microphone_busy", "server_full", "engine_failed", "unknown_avatar", "no_audio"],
+    "not_allowed",
     ...["unsupported_protocol", "unreachable", "connection_lost", "media_blocked"],
   ].filter((code) => code !== "bad_sdp");
   for (const code of codes) {
@@ -63,4 +96,12 @@ test("the countdown speaks English", () => {
   assert.equal(countdownText(3), "Trying again in 3 seconds.");
   assert.equal(countdownText(1), "Trying again in 1 second.");
   assert.equal(countdownText(0), "Trying again now…");
+});
+
+test("what became of a preset is told in words", () => {
+  const own = { label: "Nod", own: true };
+  const bundled = { label: "Left", own: false };
+  assert.equal(PRESET_WORDS.deleted(own, undefined), "“Nod” is deleted.");
+  assert.equal(PRESET_WORDS.deleted(bundled, undefined), "“Left” is hidden.");
+  assert.equal(PRESET_WORDS.deleted(own, bundled), "“Left” is the avatar's own again.");
 });

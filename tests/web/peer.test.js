@@ -22,9 +22,12 @@ const WELCOME = {
   profile: "default",
   delay_ms: 360,
   ice_servers: [{ urls: ["stun:stun.example.org"] }],
+  can_edit: true,
+  plugins: [],
 };
 
-function begin() {
+/** @param {Partial<import("../../web_client/peer.js").PeerConfig>} [more] */
+function begin(more = {}) {
   /** @type {FakeSocket[]} */ const sockets = [];
   /** @type {FakeConnection[]} */ const connections = [];
   /** @type {any[]} */ const states = [];
@@ -50,7 +53,9 @@ function begin() {
       hooks.onWelcome();
     },
     onServerState: (state) => told.push(["state", state.speaking]),
+    onPresets: (presets) => told.push(["presets", presets.length]),
     onServerError: (error) => told.push(["error", error.code]),
+    ...more,
   });
   const last = () => /** @type {FakeSocket} */ (sockets.at(-1));
   const connection = () => /** @type {FakeConnection} */ (connections.at(-1));
@@ -285,6 +290,83 @@ test("another microphone is used at once and after a reconnect", async () => {
   timers.advance(1000);
   await goLive();
   assert.equal(connection().transceivers[0].trackOrKind, "another");
+});
+
+const WATCHING = { microphone: null, watch: "latest" };
+const NO_SESSION = { type: "error", code: "unknown_session", message: "None.", fatal: false };
+
+test("a watcher says whom it watches, and asks for sound and picture without sending any", async () => {
+  const { last, connection, goLive, peer } = begin(WATCHING);
+  await goLive();
+  assert.deepEqual(last().sentOf("hello"), [{ type: "hello", protocol: 1, watch: "latest" }]);
+  assert.deepEqual(
+    connection().transceivers.map(({ trackOrKind, init }) => [trackOrKind, init.direction]),
+    [
+      ["audio", "recvonly"],
+      ["video", "recvonly"],
+    ],
+  );
+  assert.equal(peer.state, "live");
+});
+
+test("while there is no session it is asked for again each second, with a socket of its own", () => {
+  const { last, timers, sockets, states } = begin(WATCHING);
+  for (let i = 1; i < 20; i += 1) {
+    last().open();
+    last().hear(NO_SESSION);
+    assert.deepEqual(states.at(-1), ["waiting", "unknown_session", 1000]);
+    assert.ok(last().closed);
+    timers.advance(1000);
+    assert.equal(sockets.length, i + 1);
+  }
+});
+
+test("a session that ends is followed by the next one", async () => {
+  const { last, timers, states, goLive, connections } = begin(WATCHING);
+  await goLive();
+  last().hear({ type: "goodbye", reason: "the session ended" });
+  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 1000]);
+  timers.advance(1000);
+  last().open();
+  last().hear(NO_SESSION);
+  timers.advance(1000);
+  await goLive();
+  assert.equal(states.at(-1)[0], "live");
+  assert.equal(connections.length, 2);
+});
+
+test("a persistent watcher goes on where a page would give up", () => {
+  for (const code of ["engine_failed", "not_allowed", "unsupported_protocol", "bad_sdp"]) {
+    const { last, timers, sockets, states } = begin({ ...WATCHING, persistent: true });
+    for (let i = 1; i < 8; i += 1) {
+      last().open();
+      last().hear({ type: "error", code, message: "No.", fatal: true });
+      const [state, told, retry_ms] = states.at(-1);
+      assert.deepEqual([state, told], ["waiting", code]);
+      timers.advance(retry_ms);
+      assert.equal(sockets.length, i + 1);
+    }
+    assert.equal(states.at(-2)[2], 15_000);
+  }
+});
+
+test("a page that may not watch says so and stops", () => {
+  const { last, states } = begin(WATCHING);
+  last().open();
+  last().hear({ type: "error", code: "not_allowed", message: "No.", fatal: false });
+  assert.deepEqual(states.at(-1), ["failed", "not_allowed", undefined]);
+});
+
+test("changed presets are handed over, and a refused change ends nothing", async () => {
+  const { last, told, states, goLive } = begin();
+  await goLive();
+  last().hear({ type: "presets", presets: [] });
+  last().hear({ type: "error", code: "not_allowed", message: "No.", fatal: false });
+  assert.deepEqual(told.slice(-2), [
+    ["presets", 0],
+    ["error", "not_allowed"],
+  ]);
+  assert.equal(states.at(-1)[0], "live");
 });
 
 test("the spread of the waits is 20 percent", () => {

@@ -19,7 +19,15 @@ test("every valid message of the server is read as it is", () => {
 
 test("the fixtures hold every type of the server", () => {
   const types = new Set(server.valid.map((/** @type {any} */ { type }) => type));
-  assert.deepEqual([...types].sort(), ["answer", "error", "goodbye", "pong", "state", "welcome"]);
+  assert.deepEqual([...types].sort(), [
+    "answer",
+    "error",
+    "goodbye",
+    "pong",
+    "presets",
+    "state",
+    "welcome",
+  ]);
 });
 
 test("each field of each server message is checked, and named when it is wrong", () => {
@@ -65,6 +73,47 @@ test("a pose range must have two ends in order", () => {
   }
 });
 
+const LOOK_LEFT = {
+  name: "look-left",
+  label: "Look left",
+  yaw: -12.5,
+  pitch: 3,
+  roll: 0,
+  ease_s: 0.8,
+  natural: 0.25,
+};
+const NOD = {
+  name: "nod",
+  label: "Nod",
+  yaw: 0,
+  pitch: -8,
+  roll: 0,
+  ease_s: 0.3,
+  natural: 0,
+  hold_s: 0.5,
+};
+
+test("each field of a preset is checked, wherever presets come", () => {
+  const message = server.valid.find(
+    (/** @type {any} */ { type, presets }) => type === "presets" && presets.length > 0,
+  );
+  for (const field of Object.keys(message.presets[0])) {
+    const broken = structuredClone(message);
+    broken.presets[0][field] = {};
+    assert.throws(() => parse(JSON.stringify(broken)), new RegExp(`presets\\[0\\]\\.${field}:`));
+    const welcome = structuredClone(server.valid[0]);
+    delete welcome.avatar.presets[1][field];
+    assert.throws(
+      () => parse(JSON.stringify(welcome)),
+      new RegExp(`avatar\\.presets\\[1\\]\\.${field}:`),
+    );
+  }
+});
+
+test("a preset held for good is saved without a time", () => {
+  assert.ok(!("hold_s" in say.savePreset({ ...LOOK_LEFT, hold_s: null })));
+});
+
 test("what the page says is what the server's fixtures call valid", () => {
   const candidate = {
     candidate: "candidate:1 1 udp 2122260223 192.0.2.7 51234 typ host",
@@ -80,8 +129,17 @@ test("what the page says is what the server's fixtures call valid", () => {
     say.candidate(null),
     say.pose({ yaw: 12.5, pitch: -4, roll: 0 }),
     say.pose({ yaw: 0, pitch: 0, roll: 0 }, 0.5),
+    say.hello(null, "latest"),
+    say.hello(null, "k3v9q2"),
+    say.pose({ yaw: 12, pitch: 3.5, roll: -2 }, 1.2, 0.4),
+    say.pose({ yaw: 0, pitch: 0, roll: 0 }, undefined, 0),
     say.preset("left"),
     say.natural(),
+    say.interrupt(),
+    say.voiceFile("hello.wav"),
+    say.savePreset({ ...LOOK_LEFT, hold_s: null }),
+    say.savePreset(NOD),
+    say.deletePreset("look-left"),
     say.mute(true),
     say.mute(false),
     say.ping(7),

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { socketAddress, tokenOf } from "../../web_client/address.js";
 import { Signalling } from "../../web_client/signalling.js";
 import { FakeSocket, FakeTimers } from "./fakes.js";
 
@@ -27,6 +28,17 @@ test("hello is the first word, once the socket is open", () => {
   assert.deepEqual(socket.sent, []);
   socket.open();
   assert.deepEqual(socket.sent, [{ type: "hello", protocol: 1, avatar: "mira" }]);
+});
+
+test("the token of the page's address goes along, and nothing else of it", () => {
+  const base = "https://example.test:8443/talk/?token=a%20b%26c&avatar=x";
+  const token = tokenOf(new URL(base).search);
+  assert.equal(token, "a b&c");
+  const address = socketAddress(base, token);
+  assert.equal(address.href, "wss://example.test:8443/talk/ws?token=a+b%26c");
+  assert.equal(address.searchParams.get("token"), "a b&c");
+  assert.equal(socketAddress("http://localhost:8080/stage", null).href, "ws://localhost:8080/ws");
+  assert.equal(tokenOf("?token="), null);
 });
 
 test("messages are handed over; broken ones are passed by and the line lives on", (t) => {
