@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -26,7 +25,6 @@ from daetalker.streamer.feed import Feed, Utterance
 from daetalker.streamer.intake import Intake
 from daetalker.streamer.media import (
     CHUNK_SAMPLES,
-    FRAME_S,
     VOICE_PER_FRAME,
     VOICE_RATE,
     VideoFrame,
@@ -36,13 +34,13 @@ from daetalker.streamer.media import (
 from daetalker.streamer.outlet import Outlet
 from daetalker.streamer.pacer import Pacer
 from daetalker.streamer.profile import Profile
+from daetalker.streamer.screen import Screen
 from daetalker.streamer.stats import SessionStats, Stopwatch
 from daetalker.streamer.voice_line import VoiceLine
 
 __all__ = ["Outlet", "Session", "SessionClosed", "SessionStats"]
 
 _T = TypeVar("_T")
-_FPS_SPAN_S = 2.0
 _FEED_SAMPLES = 2 * VOICE_RATE
 
 
@@ -90,14 +88,9 @@ class Session:
         self._plans: asyncio.Queue[_Stamped[FramePlan]] = asyncio.Queue(64)
         # Full: drawing waits, two seconds ahead of what is shown.
         self._ready: asyncio.Queue[_Stamped[VideoFrame]] = asyncio.Queue(50)
-        self._outlets: list[Outlet] = []
-
-        self._shown: VideoFrame | None = None
+        self._screen = Screen(clock)
         self._drawn: VideoFrame | None = None
-        self._frames = 0
-        self._late = 0
         self._skipped = 0
-        self._shown_at_s: deque[float] = deque()
 
         self._pacer: Pacer | None = None
         self._running = False
@@ -219,26 +212,19 @@ class Session:
         Args:
             frames: frames to keep for a slow reader; 1 means the latest wins.
         """
-        outlet = Outlet(frames, self._outlets.remove)
-        self._outlets.append(outlet)
-        if self._finished.is_set():
-            outlet.close()
-        return outlet
+        return self._screen.outlet(frames)
 
     def stats(self) -> SessionStats:
         """Figures of this moment; the one method that other threads may call."""
-        now_s = self._clock.now()
-        # A copy, made in one step: the session goes on while another thread counts.
-        shown_at_s = list(self._shown_at_s)
-        recent = sum(1 for shown_s in shown_at_s if shown_s > now_s - _FPS_SPAN_S)
+        shown = self._screen.shown
         elapsed_s = self._pacer.elapsed_s() - self._pacer.delay_s if self._pacer else 0.0
         return SessionStats(
-            frames=self._frames,
-            fps=recent / min(_FPS_SPAN_S, max(elapsed_s, FRAME_S)),
-            late=self._late,
+            frames=self._screen.frames,
+            fps=self._screen.fps(elapsed_s),
+            late=self._screen.late,
             skipped=self._skipped,
-            speaking=self._shown.speaking if self._shown else False,
-            pose=self._shown.pose if self._shown else (0.0, 0.0, 0.0),
+            speaking=shown.speaking if shown else False,
+            pose=shown.pose if shown else (0.0, 0.0, 0.0),
             delay_s=self.profile.delay_s,
             input_gaps=self._intake.gaps,
             input_surplus_s=self._intake.surplus_samples / VOICE_RATE,
@@ -348,7 +334,7 @@ class Session:
 
     async def _fall_silent(self, rest: Speech) -> list[FramePlan]:
         resting = await self._latents(rest, self._composer.steering)
-        return self._composer.fall_silent(self._shown, resting)
+        return self._composer.fall_silent(self._screen.shown, resting)
 
     async def _plan_all(self, epoch: int, plans: list[FramePlan]) -> None:
         for plan in plans:
@@ -384,20 +370,10 @@ class Session:
                 await pacer.until_frame(frame.index)
             if epoch != self._epoch:
                 continue
-            if pacer.late_s(frame.index) > FRAME_S / 2.0:
-                self._late += 1
-            self._shown = frame
-            self._frames += 1
-            now_s = self._clock.now()
-            self._shown_at_s.append(now_s)
-            while self._shown_at_s[0] <= now_s - _FPS_SPAN_S:
-                self._shown_at_s.popleft()
-            for outlet in self._outlets:
-                outlet.offer_video(frame)
+            self._screen.show(frame, pacer.late_s(frame.index))
 
     def _speak(self, chunk: VoiceChunk) -> None:
-        for outlet in self._outlets:
-            outlet.offer_voice(chunk)
+        self._screen.speak(chunk)
         if chunk.utterance is not None:
             self._feed.given_out(chunk.utterance, CHUNK_SAMPLES, chunk.last)
 
@@ -417,8 +393,7 @@ class Session:
         self._started.set()  # nobody may wait for a start that will not come
         for queue in (self._cues, self._plans):
             _drain(queue)
-        for outlet in list(self._outlets):
-            outlet.close()
+        self._screen.close()
         self._feed.clear()  # whoever waits for room or for an utterance's end goes on
         self._finished.set()
 
