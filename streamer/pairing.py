@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from daetalker.streamer.outlet import Outlet
 __all__ = ["Moment", "moments"]
 
 _CHUNKS_PER_FRAME = VOICE_PER_FRAME // CHUNK_SAMPLES
+_EARLY_FRAMES = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,8 @@ async def moments(outlet: Outlet) -> AsyncGenerator[Moment, None]:
     shown: VideoFrame | None = None
     ahead: list[VideoFrame] = []
     chunks: list[VoiceChunk] = []
+    # One item but at the very beginning; full: the oldest voice goes.
+    early: deque[list[VoiceChunk]] = deque(maxlen=_EARLY_FRAMES)
     try:
         while True:
             chunk = await outlet.voice()
@@ -66,17 +70,19 @@ async def moments(outlet: Outlet) -> AsyncGenerator[Moment, None]:
             chunks.append(chunk)
             if len(chunks) < _CHUNKS_PER_FRAME:
                 continue
+            early.append(chunks)
             index = chunks[0].start // VOICE_PER_FRAME
             ahead += outlet.waiting_video()
             while ahead and ahead[0].index <= index:
                 shown = ahead.pop(0)
-            if shown is not None:  # before the first picture there is nothing to pair with
-                yield _pair(index, shown, chunks)
+            while shown is not None and early:
+                yield _pair(shown, early.popleft())
     except SessionClosed:
         return
 
 
-def _pair(index: int, shown: VideoFrame, chunks: list[VoiceChunk]) -> Moment:
+def _pair(shown: VideoFrame, chunks: list[VoiceChunk]) -> Moment:
+    index = chunks[0].start // VOICE_PER_FRAME
     return Moment(
         index=index,
         rgb=shown.rgb,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 
 from daetalker.streamer.media import CHUNK_SAMPLES, VideoFrame, VoiceChunk
@@ -42,6 +44,22 @@ async def test_a_missing_picture_is_held() -> None:
     assert [(int(m.rgb[0, 0, 0]), m.held) for m in seen] == [
         (0, False), (0, True), (0, True), (3, False)
     ]  # fmt: skip
+
+
+async def test_voice_before_the_first_picture_waits_for_it() -> None:
+    outlet = Outlet(frames=50)
+    for number in range(4):
+        outlet.offer_voice(chunk(number))
+    reading = asyncio.create_task(anext(moments(outlet)))
+    await asyncio.sleep(0.01)
+    assert not reading.done()
+    outlet.offer_video(frame(2))
+    for number in range(4, 6):
+        outlet.offer_voice(chunk(number))
+    first = await reading
+    assert (first.index, int(first.rgb[0, 0, 0]), first.held) == (0, 2, True)
+    assert int(first.pcm[0]) == 0, "no word is lost"
+    outlet.close()
 
 
 async def test_who_joins_in_mid_frame_starts_with_the_next() -> None:
