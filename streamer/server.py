@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -24,6 +25,9 @@ WEBSOCKET_PING_S = 5.0
 WEBSOCKET_PONG_TIMEOUT_S = 10.0
 """Together: a client that vanished from its socket is noticed within 15 s."""
 
+PLUGIN_GOODBYE_S = 0.3
+"""What plugins get to tell their clients that the sessions are over, before the sockets close."""
+
 WEBSOCKET_MAX_BYTES = 1024 * 1024
 """Larger messages close the socket.  Those between this and the protocol's limit get an error."""
 
@@ -45,6 +49,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._hub.stop(STOP_TIMEOUT_S)
+        if self._hub.settings.plugins:
+            await asyncio.sleep(PLUGIN_GOODBYE_S)
         await super().shutdown(sockets)
 
 

@@ -45,26 +45,26 @@ async def measure_interrupt(
     """
     rng = np.random.default_rng(seed)
     sent_s: list[float] = []
-    async with running_server(settings, plugins="agent") as server:
-        async with AgentClient(server.url, rate=VOICE_RATE) as agent:
-            # Only the mouth and the eyelids move.
-            straight = {"type": "pose", "yaw": 0.0, "pitch": 0.0, "roll": 0.0, "natural": 0.0}
-            await agent.command(straight)
-            seconds = _IDLE_S + times * 4.0
-            watcher = BenchClient(
-                server.url, None, watch=agent.session, keep_frames=int(seconds * FPS)
-            )
-            async with watcher:
-                await watcher.wait_for_video()
-                await asyncio.sleep(_IDLE_S)
-                speech_from_s = time.monotonic()
-                for _ in range(times):
-                    start = int(rng.integers(0, max(1, voice.size - 4 * VOICE_RATE)))
-                    await agent.say(voice[start : start + 4 * VOICE_RATE])
-                    await asyncio.sleep(float(rng.uniform(0.9, 2.0)))
-                    sent_s.append(time.monotonic())
-                    await agent.interrupt()
-                    await asyncio.sleep(_AFTER_S)
+    async with (
+        running_server(settings, plugins="agent") as server,
+        AgentClient(server.url, rate=VOICE_RATE) as agent,
+    ):
+        # Only the mouth and the eyelids move.
+        straight = {"type": "pose", "yaw": 0.0, "pitch": 0.0, "roll": 0.0, "natural": 0.0}
+        await agent.command(straight)
+        seconds = _IDLE_S + times * 4.0
+        watcher = BenchClient(server.url, None, watch=agent.session, keep_frames=int(seconds * FPS))
+        async with watcher:
+            await watcher.wait_for_video()
+            await asyncio.sleep(_IDLE_S)
+            speech_from_s = time.monotonic()
+            for _ in range(times):
+                start = int(rng.integers(0, max(1, voice.size - 4 * VOICE_RATE)))
+                await agent.say(voice[start : start + 4 * VOICE_RATE])
+                await asyncio.sleep(float(rng.uniform(0.9, 2.0)))
+                sent_s.append(time.monotonic())
+                await agent.interrupt()
+                await asyncio.sleep(_AFTER_S)
     return interruption_times(watcher.received, speech_from_s, sent_s)
 
 
