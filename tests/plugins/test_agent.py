@@ -401,8 +401,8 @@ async def test_the_servers_stop_is_told(bundle: Path) -> None:
             await agent.finished(number)
             waiting = asyncio.create_task(agent.finished(9))
             await asyncio.sleep(0)
-        async for _ in events:
-            pass  # they end, too
+        told = [event["type"] async for event in events]  # they end, too
+        assert told[-1] == "goodbye"
         with pytest.raises(AgentError, match="ended the session"):
             await waiting
 
