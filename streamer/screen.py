@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 from daetalker.streamer.clock import Clock
@@ -28,13 +29,17 @@ class Screen:
         self.late = 0
         self._clock = clock
         self._shown_at_s: deque[float] = deque()
-        self._outlets: list[Outlet] = []
+        # Never changed, but replaced: readers come and go in threads of their own while the
+        # session goes through them.
+        self._outlets: tuple[Outlet, ...] = ()
+        self._changing = threading.Lock()
         self._closed = False
 
     def outlet(self, frames: int) -> Outlet:
         """A new reader, who keeps so many frames; an ended one once the screen is closed."""
-        outlet = Outlet(frames, self._outlets.remove)
-        self._outlets.append(outlet)
+        outlet = Outlet(frames, self._leave)
+        with self._changing:
+            self._outlets = (*self._outlets, outlet)
         if self._closed:
             outlet.close()
         return outlet
@@ -71,5 +76,9 @@ class Screen:
     def close(self) -> None:
         """End it for all readers."""
         self._closed = True
-        for outlet in list(self._outlets):
+        for outlet in self._outlets:
             outlet.close()
+
+    def _leave(self, outlet: Outlet) -> None:
+        with self._changing:
+            self._outlets = tuple(other for other in self._outlets if other is not outlet)
