@@ -57,6 +57,7 @@ class PluginThread:
         self._calls = _Quota(CALLS_PER_S, BURST)
         self._host = _Host(self, hub, self._server, server_url, self.log)
         self._opened: list[LiveSession] = []
+        self._closing: set[asyncio.Future[None]] = set()
         self._asked_s: float | None = None
         self._thread = threading.Thread(target=self._main, name=f"plugin {name}", daemon=True)
         # These belong to the plugin's loop.
@@ -123,8 +124,9 @@ class PluginThread:
         self._post(self._leave)
         opened, self._opened = self._opened, []
         for live in opened:
-            task = asyncio.ensure_future(live.close())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            closing = asyncio.ensure_future(live.close())
+            self._closing.add(closing)  # the loop itself keeps weak references only
+            closing.add_done_callback(self._closing.discard)
 
     def _post(self, callback: Callable[..., None], *arguments: Any) -> bool:
         if self.loop is None:
