@@ -53,6 +53,13 @@ async def removed(server: Running, name: str) -> str:
             await asyncio.sleep(0.02)
 
 
+async def thread_ends(name: str) -> None:
+    """Wait until no plugin of that name has a thread."""
+    async with asyncio.timeout(PATIENCE_S):
+        while f"plugin {name}" in {thread.name for thread in threading.enumerate()}:
+            await asyncio.sleep(0.02)
+
+
 class Diary(Plugin):
     """Writes down what is called, and where."""
 
@@ -95,7 +102,7 @@ async def test_each_method_is_called_once_in_the_plugins_own_thread(bundle: Path
     )
     threads = {thread for _, thread in Diary.pages}
     assert len(threads) == 1 and threading.get_ident() not in threads
-    assert not [t for t in threading.enumerate() if t.name == "plugin diary"]
+    await thread_ends("diary")
 
 
 class Raises(Plugin):
@@ -195,9 +202,8 @@ async def test_what_misbehaves_is_thrown_out_and_the_session_goes_on(
         assert [info.name for info in server.plugins.infos()] == ["diary"]
     told = [r for r in caplog.records if f"plugin '{kind.name}' was removed" in r.getMessage()]
     assert len(told) == 1
-    await asyncio.sleep(0.3)
     if kind is not BlocksItsLoop:  # time.sleep cannot be broken off
-        assert not [t for t in threading.enumerate() if t.name == f"plugin {kind.name}"]
+        await thread_ends(kind.name)
 
 
 async def test_what_a_removed_plugin_opened_is_closed(bundle: Path) -> None:
@@ -223,8 +229,8 @@ async def test_a_refusal_stops_the_start_with_a_sentence(bundle: Path) -> None:
     with pytest.raises(PluginError, match="plugin 'refuses': there is no broker"):
         async with served(bundle, [Diary, Refuses]):
             pass
-    names = {thread.name for thread in threading.enumerate()}
-    assert not names & {"plugin diary", "plugin refuses"}
+    await thread_ends("diary")
+    await thread_ends("refuses")
 
 
 class Answers(Plugin):
