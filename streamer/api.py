@@ -13,7 +13,6 @@ from starlette.routing import Route
 
 from daetalker.models.bundle import Manifest
 from daetalker.streamer import protocol as p
-from daetalker.streamer.access import is_operator
 from daetalker.streamer.conversation import edit_presets, require
 from daetalker.streamer.describe import avatar_info, preset_infos
 from daetalker.streamer.hub import Hub
@@ -43,7 +42,7 @@ def api_routes(hub: Hub, plugins: Callable[[], list[dict[str, str]]]) -> list[Ro
         return JSONResponse(body, headers={"Cache-Control": "no-cache"})
 
     async def sessions(request: Request) -> Response:
-        require(is_operator(request.scope, hub.settings))
+        require(request.scope["operator"])
         return JSONResponse([_session(live) for live in hub.live_sessions()], headers=_NO_STORE)
 
     async def session(request: Request) -> Response:
@@ -59,7 +58,7 @@ def api_routes(hub: Hub, plugins: Callable[[], list[dict[str, str]]]) -> list[Ro
         return JSONResponse([info.model_dump() for info in infos], headers=_NO_STORE)
 
     async def save_preset(request: Request) -> Response:
-        require(is_operator(request.scope, hub.settings))
+        require(request.scope["operator"])
         try:
             given = json.loads(await _body(request))
         except (ValueError, RecursionError):
@@ -74,13 +73,13 @@ def api_routes(hub: Hub, plugins: Callable[[], list[dict[str, str]]]) -> list[Ro
         return Response(status_code=204)
 
     async def delete_preset(request: Request) -> Response:
-        require(is_operator(request.scope, hub.settings))
+        require(request.scope["operator"])
         message = p.DeletePreset(name=request.path_params["name"])
         await edit_presets(hub, _manifest(hub, request), message)
         return Response(status_code=204)
 
     async def plugin_report(request: Request) -> Response:
-        require(is_operator(request.scope, hub.settings))
+        require(request.scope["operator"])
         return JSONResponse(plugins(), headers=_NO_STORE)
 
     def route(path: str, answer: Answer, method: str = "GET") -> Route:
@@ -107,7 +106,7 @@ def _named(hub: Hub, request: Request) -> LiveSession:
     """The session in the path.  Whoever knows its id was told by its owner."""
     which: str = request.path_params["id"]
     if which == "latest":
-        require(is_operator(request.scope, hub.settings))
+        require(request.scope["operator"])
     return hub.find_session(which)
 
 

@@ -34,7 +34,8 @@ def create_app(
     It stops both when it is shut down.
     """
     plugins = plugins or PluginHost(hub)
-    assets = (load_page() if page is None else page) | plugins.scripts()
+    scripts = plugins.scripts()
+    assets = (load_page() if page is None else page) | scripts
 
     async def page_file(request: Request) -> Response:
         path = request.url.path
@@ -83,7 +84,7 @@ def create_app(
             Route("/healthz", healthz),
             *api_routes(hub, plugins.report),
             Route("/avatar/{name}/preview.png", preview),
-            *(Route(path, page_file) for path in plugins.scripts()),
+            *(Route(path, page_file) for path in scripts),
             *plugins.routes(),
             Route("/{path:path}", page_file),
         ],

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from daetalker.streamer.describe import avatar_info
 from daetalker.streamer.hub import Hub
+from daetalker.streamer.line import RateLimit
 from daetalker.streamer.live_session import LiveSession
 from daetalker.streamer.plugin import STOP_S, Plugin, PluginError, PluginSettings
 from daetalker.streamer.protocol import AvatarInfo
@@ -54,7 +55,8 @@ class PluginThread:
         self._hub = hub
         self._server = asyncio.get_running_loop()
         self.started: asyncio.Future[None] = self._server.create_future()
-        self._calls = _Quota(CALLS_PER_S, BURST)
+        self._calls = RateLimit(CALLS_PER_S, time.monotonic, BURST)
+        self._counting = threading.Lock()
         self._host = _Host(self, hub, self._server, server_url, self.log)
         self._opened: list[LiveSession] = []
         self._closing: set[asyncio.Future[None]] = set()
@@ -147,7 +149,9 @@ class PluginThread:
         """
         if self.state == "removed":
             raise PluginError(f"plugin '{self.name}' was removed: {self.reason}")
-        if not self._calls.take():
+        with self._counting:
+            allowed = self._calls.take()
+        if not allowed:
             reason = f"it made more than {CALLS_PER_S:.0f} calls a second"
             with suppress(RuntimeError):
                 self._server.call_soon_threadsafe(self.remove, reason)
@@ -314,25 +318,6 @@ class _Host:
             return await job()
 
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), self._server))
-
-
-class _Quota:
-    """A token bucket for calls from any thread."""
-
-    def __init__(self, per_s: float, burst: float) -> None:
-        self._per_s, self._burst, self._left = per_s, burst, burst
-        self._at_s = time.monotonic()
-        self._lock = threading.Lock()
-
-    def take(self) -> bool:
-        with self._lock:
-            now_s = time.monotonic()
-            self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s)
-            self._at_s = now_s
-            if self._left < 1.0:
-                return False
-            self._left -= 1.0
-            return True
 
 
 def _set_exception(future: asyncio.Future[None], error: Exception) -> None:

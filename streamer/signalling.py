@@ -12,7 +12,6 @@ from collections.abc import Callable
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from daetalker.streamer import protocol as p
-from daetalker.streamer.access import is_operator
 from daetalker.streamer.conversation import Client, Conversation, End, require
 from daetalker.streamer.hub import Avatar, Hub
 from daetalker.streamer.line import Line
@@ -30,7 +29,7 @@ async def converse(
     await socket.accept()
     line = Line(socket)
     reason = "the client left"
-    client = Client(line, hub, is_operator(socket.scope, hub.settings), plugins)
+    client = Client(line, hub, socket.scope["operator"], plugins)
     try:
         wanted = await _wait_for_hello(client)
         if isinstance(wanted, LiveSession):

@@ -71,8 +71,9 @@ class Steering:
     async def _say(self, file: str) -> None:
         voice = await asyncio.to_thread(_read, self._voices, file)
         if self._speaking is not None and not self._speaking.done():
-            session_says = "It is speaking a file already; interrupt it first."
-            raise p.ProtocolError("unknown_voice", session_says)
+            raise p.ProtocolError(
+                "unknown_voice", "It is speaking a file already; interrupt it first."
+            )
         self._speaking = asyncio.create_task(self._speak(voice), name=f"say {file}")
 
     async def _speak(self, voice: NDArray[np.int16]) -> None:

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from daetalker.plugins.mqtt.commands import AXES, lacks_angles, read_command
 from daetalker.plugins.mqtt.topics import Address
 from daetalker.streamer.errors import SessionClosed
+from daetalker.streamer.line import RateLimit
 from daetalker.streamer.plugin import Host, LiveSession
 from daetalker.streamer.protocol import ProtocolError
 
-__all__ = ["Allowance", "Conduct"]
+__all__ = ["Conduct"]
 
 COMMANDS_PER_S = 50.0
 _BURST = 100.0
 _PATIENCE_S = 5.0
-
-
-class Allowance:
-    """How many commands may still be done: a bucket that fills at a steady rate.  Pure."""
-
-    def __init__(self, per_s: float, burst: float) -> None:
-        self._per_s, self._burst = per_s, burst
-        self._left, self._seen_s = burst, 0.0
-
-    def take(self, count: float, now_s: float) -> bool:
-        """Take as many if there are; ``now_s`` never goes back."""
-        self._left = min(self._burst, self._left + (now_s - self._seen_s) * self._per_s)
-        self._seen_s = now_s
-        if count > self._left:
-            return False
-        self._left -= count
-        return True
 
 
 class Conduct:
@@ -55,8 +40,9 @@ class Conduct:
         self._host = host
         self._sessions = sessions
         self._answer = answer
-        self._allowance = Allowance(COMMANDS_PER_S, _BURST)
-        self._refused_s = -1.0
+        self._allowed = RateLimit(COMMANDS_PER_S, time.monotonic, _BURST)
+        # One answer a second: an answer to each would only be more of the same.
+        self._complained = RateLimit(1.0, time.monotonic)
         self._aims: dict[str, dict[str, float]] = {}
 
     def aim(self, session: LiveSession) -> dict[str, float] | None:
@@ -69,12 +55,9 @@ class Conduct:
 
     async def do(self, address: Address, topic: str, payload: bytes) -> None:
         """Do a command; what is wrong with it is answered, never raised."""
-        now_s = asyncio.get_running_loop().time()
         count = len(self._sessions) if address.which == "all" else 1
-        if not self._allowance.take(max(count, 1), now_s):
-            # One answer a second: an answer to each would only be more of the same.
-            if now_s >= self._refused_s + 1.0:
-                self._refused_s = now_s
+        if not self._allowed.take(max(count, 1)):
+            if self._complained.take():
                 rate = f"More than {COMMANDS_PER_S:.0f} commands a second are not done."
                 self._tell(topic, "too_fast", rate)
             return

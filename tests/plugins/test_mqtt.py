@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from daetalker.plugins.mqtt import MqttPlugin, MqttSettings
 from daetalker.plugins.mqtt.broker import check
 from daetalker.plugins.mqtt.commands import lacks_angles, read_command
-from daetalker.plugins.mqtt.conduct import Allowance
 from daetalker.plugins.mqtt.discovery import Shown, describe
 from daetalker.plugins.mqtt.link import Backoff
 from daetalker.plugins.mqtt.outbox import REPEAT_S, Outbox, Post
@@ -202,13 +201,6 @@ def test_some_angles_are_not_all() -> None:
     assert not lacks_angles({"type": "pose", "yaw": 9, "roll": 1, "pitch": 0})
     assert not lacks_angles({"type": "pose"})
     assert not lacks_angles({"type": "mute", "on": True})
-
-
-def test_an_allowance_runs_out_and_fills_again() -> None:
-    allowance = Allowance(per_s=10.0, burst=20.0)
-    assert [allowance.take(1, 100.0) for _ in range(21)] == [True] * 20 + [False]
-    assert allowance.take(5, 100.5)
-    assert not allowance.take(1, 100.5)
 
 
 # --- outbox -------------------------------------------------------------------------------------

@@ -249,3 +249,12 @@ def test_the_cause_of_an_end_is_the_most_telling_one() -> None:
     assert _cause(BaseExceptionGroup("", [end, fatal])) is fatal
     fault = BaseExceptionGroup("", [end, ValueError("ours")])
     assert _cause(fault) is fault
+
+
+def test_a_burst_may_be_larger_than_a_second_and_several_are_taken_at_once() -> None:
+    now = 100.0
+    limit = RateLimit(10.0, lambda: now, burst=20.0)
+    assert [limit.take() for _ in range(21)] == [True] * 20 + [False]
+    now = 100.5
+    assert limit.take(5)
+    assert not limit.take()
