@@ -9,7 +9,7 @@
 
 ARGS ?=
 TORCH ?= torch==2.13.0
-EXTRAS := train,camera,livekit,mqtt,pipecat,dev
+EXTRAS := train,c2pa,camera,livekit,mqtt,pipecat,dev
 VENV := .venv
 TEST_VENV := .venv-test
 # Paths are absolute so that an activated environment does not matter.

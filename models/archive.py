@@ -6,18 +6,20 @@ than its manifest lists and the limits below allow, and it gets its name when wh
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from daetalker.models.bundle import (
     MAX_FILE_BYTES,
+    MAX_TOTAL_BYTES,
     AvatarBundle,
     BundleError,
     Manifest,
@@ -26,15 +28,18 @@ from daetalker.models.bundle import (
     load_bundle,
 )
 from daetalker.models.manifest import (
+    MAX_FILES,
     MAX_MANIFEST_BYTES,
-    SAFE_FILE,
     SAFE_NAME,
     decode_manifest,
+    is_safe_file,
     parse_manifest,
 )
+from daetalker.models.plain_file import open_plain
 
-MAX_FILES = 100
-MAX_TOTAL_BYTES = 3 * 1024**3
+MAX_RATIO = 50
+"""How much smaller than its contents an archive may be; weights hardly shrink to a half."""
+
 _CHUNK = 1 << 20
 _MANIFEST = "manifest.json"
 # The first moment a ZIP can name: archives of the same bundle are equal to the last bit.
@@ -94,11 +99,13 @@ def import_archive(source: Path, *, check: Check, replace: bool = False) -> Avat
         with tempfile.TemporaryDirectory(dir=place, prefix=".part-") as work:
             opened = _open_folder(source) if source.is_dir() else _open_zip(source)
             with opened as files:
-                manifest = _manifest_of(files, source)
+                manifest, text = _manifest_of(files, source)
                 _require_free(place, manifest.name, replace)
                 copy = Path(work) / manifest.name
                 copy.mkdir()
-                _copy(files, {_MANIFEST, *manifest.files}, copy, source)
+                # As it was read, whatever the source says now; all else has a checksum in it.
+                (copy / _MANIFEST).write_bytes(text)
+                _copy(files, manifest.files, copy, source)
             bundle = load_bundle(copy)
             check(bundle)
             final = place / manifest.name
@@ -138,24 +145,33 @@ def _require_free(place: Path, name: str, replace: bool) -> None:
 
 
 # A source is its files: name, announced size in bytes, and how to open it.
-_Files = dict[str, tuple[int, Callable[[], IO[bytes]]]]
+_Files = dict[str, tuple[int, Callable[[], contextlib.AbstractContextManager[IO[bytes]]]]]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _open_folder(folder: Path) -> Iterator[_Files]:
     files: _Files = {}
     for path in folder.iterdir():
-        if path.is_symlink() or not path.is_file():
+        if len(files) == MAX_FILES:
+            raise BundleError(f"{folder} holds more than {MAX_FILES} files, so it is not an avatar")
+        there = path.lstat()
+        if not stat.S_ISREG(there.st_mode):
             raise BundleError(f"{folder}: {path.name!r} is not a plain file, so it is not a bundle")
-        files[path.name] = (path.stat().st_size, lambda path=path: path.open("rb"))  # type: ignore[misc]
+        files[path.name] = (there.st_size, lambda path=path: _opened(path))  # type: ignore[misc]
     yield files
 
 
-@contextmanager
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with open_plain(path, follow=False) as (file, _):
+        yield file
+
+
+@contextlib.contextmanager
 def _open_zip(path: Path) -> Iterator[_Files]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = _entries(archive, path)
+        with open_plain(path) as (file, size), zipfile.ZipFile(_Sips(file)) as archive:
+            entries = _entries(archive, path, size)
             yield {
                 name: (entry.file_size, lambda entry=entry: archive.open(entry))  # type: ignore[misc]
                 for name, entry in entries.items()
@@ -166,8 +182,41 @@ def _open_zip(path: Path) -> Iterator[_Files]:
         raise BundleError(f"{path} is not a whole ZIP file: {error}") from error
 
 
-def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    """Entries by plain name; all lie at the top or all in one folder."""
+class _Sips(io.BufferedIOBase):
+    """A file of which nobody reads more than a sip at once.
+
+    `zipfile` reads the whole table of contents, however long it says it is, before anyone can ask
+    how many entries there are.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = self._file.read(_CHUNK + 1 if size is None or size < 0 else min(size, _CHUNK + 1))
+        if len(data) > _CHUNK:
+            raise ValueError("its table of contents is too long")
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+
+def _entries(archive: zipfile.ZipFile, path: Path, size: int) -> dict[str, zipfile.ZipInfo]:
+    """Entries by plain name; all lie at the top or all in one folder.
+
+    Args:
+        size: of the archive, in bytes.
+    """
     entries: dict[str, zipfile.ZipInfo] = {}
     folders = set()
     if len(archive.infolist()) > MAX_FILES:
@@ -178,7 +227,9 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
         if kind not in (0, stat.S_IFREG if name else stat.S_IFDIR):
             raise BundleError(f"{path}: {entry.filename!r} is a link or a device, not a file")
         safe_folder = SAFE_NAME.fullmatch(folder) if slash else True
-        if not safe_folder or (name and not SAFE_FILE.fullmatch(name)):
+        # `zipfile` cuts a name at its first NUL and keeps what was there.
+        cut = entry.orig_filename != entry.filename
+        if cut or not safe_folder or (name and not is_safe_file(name)):
             raise BundleError(f"{path}: {entry.filename!r} has no place in a bundle")
         folders.add(folder)
         if not name:
@@ -190,12 +241,18 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
         if name in entries:
             raise BundleError(f"{path} holds {name!r} twice")
         entries[name] = entry
+    # One piece of the file may not serve several entries, nor a small one become a large one.
+    if sum(entry.compress_size for entry in entries.values()) > size:
+        raise BundleError(f"{path} holds entries that overlap")
+    if sum(entry.file_size for entry in entries.values()) > MAX_RATIO * size:
+        raise BundleError(f"{path} is packed more than {MAX_RATIO} times; no avatar shrinks so")
     if len(folders) > 1:
         raise BundleError(f"{path} must hold one bundle, at its top or in one folder")
     return entries
 
 
-def _manifest_of(files: _Files, source: Path) -> Manifest:
+def _manifest_of(files: _Files, source: Path) -> tuple[Manifest, bytes]:
+    """What the manifest says, and its bytes."""
     if _MANIFEST not in files:
         raise BundleError(f"{source} is not an avatar bundle: {_MANIFEST} is missing")
     with files[_MANIFEST][1]() as file:
@@ -209,10 +266,10 @@ def _manifest_of(files: _Files, source: Path) -> Manifest:
     total = sum(size for size, _ in files.values())
     if total > MAX_TOTAL_BYTES or max(size for size, _ in files.values()) > MAX_FILE_BYTES:
         raise BundleError(f"{source} is larger than a bundle may be ({total / 1e6:.0f} MB)")
-    return manifest
+    return manifest, data
 
 
-def _copy(files: _Files, names: set[str], target: Path, source: Path) -> None:
+def _copy(files: _Files, names: Iterable[str], target: Path, source: Path) -> None:
     """Copy the named files, none longer than it announced."""
     for name in sorted(names):
         announced, open_file = files[name]

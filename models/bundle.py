@@ -1,7 +1,9 @@
 """Avatar bundles: a folder with the networks, their configuration, x_T, presets and checksums.
 
-A bundle is data only.  Loading parses ``manifest.json``, checks every file's size and SHA-256 and
-never unpickles anything; the networks are ONNX files that the caller opens.
+A bundle is data only, and nothing in it is trusted.  Loading parses ``manifest.json``, checks every
+file's size and SHA-256 and never unpickles anything.  A network's bytes are handed out after they
+have been compared with their checksum and examined (`onnx_check.py`): what the caller opens is what
+was examined, whatever happens to the file meanwhile.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ from daetalker.models.manifest import (
     decode_manifest,
     parse_manifest,
 )
+from daetalker.models.noise import read_noise
+from daetalker.models.onnx_check import NetworkError, check_network
+from daetalker.models.plain_file import open_plain, sha256_of
+from daetalker.models.signature import SIGNED, check_signature
 
 __all__ = [
     "AXES",
@@ -39,6 +45,7 @@ __all__ = [
     "LIVE_NETWORKS",
     "MAX_FILE_BYTES",
     "MAX_HOLD_S",
+    "MAX_TOTAL_BYTES",
     "NATURAL_STEP_DEG",
     "PREVIEW",
     "SAFE_NAME",
@@ -60,6 +67,7 @@ __all__ = [
 EMBEDDED = Path(__file__).resolve().parent / "avatars"
 PREVIEW = "preview.png"
 MAX_FILE_BYTES = 1024**3
+MAX_TOTAL_BYTES = 3 * 1024**3
 FOLDER_ENVIRONMENT = "DAETALKER_AVATARS"
 
 
@@ -69,6 +77,11 @@ class AvatarBundle:
 
     path: Path
     manifest: Manifest
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the networks that it holds."""
+        return tuple(name for name in SIGNED if f"{name}.onnx" in self.manifest.files)
 
     def network(self, name: str) -> Path:
         """Path of ``NAME.onnx``.
@@ -81,25 +94,31 @@ class AvatarBundle:
             raise BundleError(f"avatar '{self.manifest.name}' has no network '{name}'")
         return self.path / file
 
+    def read_network(self, name: str) -> bytes:
+        """The bytes of ``NAME.onnx``, examined: ready to be opened.
+
+        Raises:
+            BundleError: if the bundle does not hold that network, or it is none that it may hold.
+        """
+        path = self.network(name)
+        data = _read_checked(self.manifest, path)
+        try:
+            check_signature(name, self.manifest, check_network(data))
+        except NetworkError as error:
+            raise BundleError(f"avatar '{self.manifest.name}': {path.name} {error}") from error
+        return data
+
     def noise(self) -> NDArray[np.float32]:
         """The shared x_T of section 3.3, ``[1, 3, S, S]`` standard normal.
 
         Raises:
             BundleError: if the file holds anything else.
         """
-        path, wanted = self.path / "x_T.npy", (1, 3, self.manifest.size, self.manifest.size)
+        data = _read_checked(self.manifest, self.path / "x_T.npy")
         try:
-            # Mapped first: a header may announce more than memory holds.
-            noise = np.load(path, mmap_mode="r", allow_pickle=False)
-            good = noise.shape == wanted and noise.dtype in (np.float16, np.float32)
-            values = np.array(noise, np.float32) if good else None
-        except (OSError, ValueError, EOFError, SyntaxError) as error:
+            return read_noise(data, self.manifest.size)
+        except ValueError as error:
             raise BundleError(f"avatar '{self.manifest.name}': x_T.npy: {error}") from error
-        if values is None or not np.isfinite(values).all():
-            raise BundleError(
-                f"avatar '{self.manifest.name}': x_T.npy must hold {list(wanted)} finite numbers"
-            )
-        return values
 
     @property
     def preview(self) -> Path | None:
@@ -124,12 +143,6 @@ class AvatarBundle:
                 "given to `daetalker train --stage export --text FILE` and export again "
                 "(docs/your-avatar.md shows one)"
             )
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(folder: Path, values: dict[str, Any]) -> None:
@@ -182,18 +195,52 @@ def load_bundle(path: Path) -> AvatarBundle:
         BundleError: naming the file and what is wrong with it.
     """
     manifest = read_manifest(path)
+    total = 0
     for name, digest in manifest.files.items():
         file = path / name
         if not file.is_file():
             raise BundleError(f"avatar '{manifest.name}' is incomplete: {name} is missing")
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise BundleError(f"avatar '{manifest.name}': {name} is larger than a bundle may hold")
-        if sha256_of(file) != digest:
-            raise BundleError(
-                f"avatar '{manifest.name}' is damaged: {name} does not match its checksum; "
-                "install or export it again"
-            )
+        try:
+            with open_plain(file) as (opened, size):
+                total += size
+                if size > MAX_FILE_BYTES or total > MAX_TOTAL_BYTES:
+                    raise BundleError(
+                        f"avatar '{manifest.name}': {name} is larger than a bundle may hold"
+                    )
+                same = hashlib.file_digest(opened, "sha256").hexdigest() == digest
+        except OSError as error:
+            raise _unreadable(manifest, file, error) from error
+        if not same:
+            raise _damaged(manifest, name)
     return AvatarBundle(path, manifest)
+
+
+def _read_checked(manifest: Manifest, path: Path) -> bytes:
+    """A file's bytes, which are those that the manifest names.
+
+    Raises:
+        BundleError: if they are not, or there are too many.
+    """
+    try:
+        with open_plain(path) as (file, size):
+            data = file.read(min(size, MAX_FILE_BYTES) + 1)
+    except OSError as error:
+        raise _unreadable(manifest, path, error) from error
+    if len(data) > MAX_FILE_BYTES or hashlib.sha256(data).hexdigest() != manifest.files[path.name]:
+        raise _damaged(manifest, path.name)
+    return data
+
+
+def _damaged(manifest: Manifest, name: str) -> BundleError:
+    return BundleError(
+        f"avatar '{manifest.name}' is damaged: {name} does not match its checksum; "
+        "install or export it again"
+    )
+
+
+def _unreadable(manifest: Manifest, path: Path, error: OSError) -> BundleError:
+    reason = error.strerror or error
+    return BundleError(f"avatar '{manifest.name}': {path.name} cannot be read: {reason}")
 
 
 def avatars_folder() -> Path:
@@ -244,7 +291,7 @@ def _read_document(folder: Path) -> Any:
     if not target.is_file():
         raise BundleError(f"{folder} is not an avatar bundle: manifest.json is missing")
     try:
-        with target.open("rb") as file:
+        with open_plain(target) as (file, _):
             data = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         raise BundleError(f"{target} cannot be read: {error.strerror}") from error

@@ -24,10 +24,18 @@ NATURAL_STEP_DEG = 1.5
 """What a manifest that does not say it is taken to mean: calmer than most people."""
 NATURAL_STEP_RANGE_DEG = (0.1, 10.0)
 MAX_HOLD_S = 3600.0
+MAX_SIZE = 1024
+"""Largest side of a frame in pixels: four times what the paper trains."""
+MAX_FILES = 100
+MAX_PRESETS = 100
+MAX_LABEL = 256
 
 # Names become parts of paths and addresses, and are typed into shells.
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SAFE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+-]{0,99}")
+# A name that ends so, or these before the first dot, are something else to Windows.
+_UNSAFE_END = (" ", ".")
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COUNTS = ("size", "fps", "window_frames", "hop_frames", "lookahead_frames", "latent", "hidden",
            "diffusion_steps")  # fmt: skip
@@ -112,9 +120,17 @@ def decode_manifest(data: bytes, target: Path) -> Any:
     if len(data) > MAX_MANIFEST_BYTES:
         raise BundleError(f"{target} is larger than a manifest may be")
     try:
-        return json.loads(data.decode("utf-8"))
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_no_name_twice)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{target} is not readable JSON: {error}") from error
+
+
+def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Programs differ in which of two fields of one name they take."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a field is there twice")
+    return table
 
 
 def parse_manifest(document: Any, where: Path) -> Manifest:
@@ -141,11 +157,15 @@ def parse_manifest(document: Any, where: Path) -> Manifest:
         problem = "missing" if missing else "unknown"
         raise fail(f"{problem} field {sorted(missing or unknown)[0]!r}")
     for key in _COUNTS:
-        if type(values[key]) is not int or not 0 < values[key] <= 4096:
-            raise fail(f"{key} must be a positive whole number")
+        most = MAX_SIZE if key == "size" else 4096
+        if type(values[key]) is not int or not 0 < values[key] <= most:
+            raise fail(f"{key} must be a positive whole number, {most} at most")
     for key, (kind, words) in _KINDS.items():
         if not isinstance(values[key], kind):
             raise fail(f"{key} must be {words}")
+    for key in ("label", "licence"):
+        if len(values[key]) > MAX_LABEL:
+            raise fail(f"{key} may have {MAX_LABEL} characters at most")
     if not SAFE_NAME.fullmatch(values["name"]):
         raise fail("name must be letters, digits, - and _, 64 at most, and start with no - or _")
     step = values.setdefault("natural_step_deg", NATURAL_STEP_DEG)
@@ -173,10 +193,14 @@ def parse_manifest(document: Any, where: Path) -> Manifest:
         raise fail(str(error)) from error
     manifest = Manifest(**values)
     for name, digest in manifest.files.items():
-        if not SAFE_FILE.fullmatch(name) or name == "manifest.json":
-            raise fail(f"file name {name!r} must stay inside the bundle")
+        if not is_safe_file(name) or name == "manifest.json":
+            raise fail(f"file name {name[:100]!r} must stay inside the bundle")
         if not _SHA256.fullmatch(digest):
             raise fail(f"files: {name} needs a SHA-256 of 64 hexadecimal digits")
+    if len({name.casefold() for name in manifest.files} | {"manifest.json"}) <= len(manifest.files):
+        raise fail("files: two names differ only in capital letters")
+    if len(manifest.files) >= MAX_FILES or len(manifest.presets) > MAX_PRESETS:
+        raise fail(f"it may list {MAX_FILES - 1} files and {MAX_PRESETS} presets at most")
     for needed in (*(f"{n}.onnx" for n in LIVE_NETWORKS), "x_T.npy"):
         if needed not in manifest.files:
             raise fail(f"files must list {needed}")
@@ -191,6 +215,12 @@ def parse_manifest(document: Any, where: Path) -> Manifest:
     return manifest
 
 
+def is_safe_file(name: str) -> bool:
+    """Whether a name is that of a plain file in the bundle's folder, on every system."""
+    device = name.partition(".")[0].rstrip().casefold() in _DEVICES
+    return bool(SAFE_FILE.fullmatch(name)) and not name.endswith(_UNSAFE_END) and not device
+
+
 def _preset(value: Any) -> Preset:
     preset = Preset(**value)
     numbers = ["yaw", "pitch", "roll", "ease_s", "natural"]
@@ -200,6 +230,8 @@ def _preset(value: Any) -> Preset:
             raise ValueError(f"{key} must be a number")
     if not isinstance(preset.name, str) or not isinstance(preset.label, str):
         raise ValueError("name and label must be texts")
+    if max(len(preset.name), len(preset.label)) > MAX_LABEL:
+        raise ValueError(f"name and label may have {MAX_LABEL} characters at most")
     if not (0 < preset.ease_s <= 60 and 0 <= preset.natural <= 1):
         raise ValueError("ease_s must be above 0 and at most 60, natural 0 to 1")
     if preset.hold_s is not None and not 0 <= preset.hold_s <= MAX_HOLD_S:

@@ -1,118 +1,112 @@
-"""What a bundle's networks take and give, checked before anyone relies on them.
+"""A bundle's networks, opened and tried before anyone relies on them.
 
 A manifest's checksums say that files have arrived as they were sent, not that they are an avatar.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
-from daetalker.models.bundle import LIVE_NETWORKS, AvatarBundle, BundleError
+from daetalker.models.bundle import AvatarBundle, BundleError
+from daetalker.models.onnx_check import Value
+from daetalker.models.signature import signature, words
 
-# In video frames: the log-mel has 4 columns a frame, the acoustic features 2.
-_MEL_BANDS, _MEL_COLUMNS, _FEATURES, _SAMPLES = 80, 4, 2, 640
-_FREE = None
+__all__ = ["TRIAL_S", "check_networks", "open_network"]
 
-Shape = tuple[int | None, ...]
-Signature = dict[str, tuple[str, Shape]]
+TRIAL_S = 600.0
+"""A trial that takes longer is given up; its own limit is on processor time."""
 
-
-def signatures(bundle: AvatarBundle) -> dict[str, tuple[Signature, Signature]]:
-    """Inputs and outputs that each network must have, by network; ``None`` is any length.
-
-    docs/bundle.md has the same as a table.
-    """
-    m = bundle.manifest
-    frames, side = m.window_frames, m.size
-    real, whole, byte = "tensor(float)", "tensor(int64)", "tensor(uint8)"
-    image, latent = (real, (_FREE, 3, side, side)), (real, (_FREE, m.latent))
-    features = (real, (1, _FEATURES * frames, _FREE))
-    hidden = (real, (1, frames, m.hidden))
-    return {
-        "acoustic": (
-            {"mel": (real, (1, _MEL_BANDS, _MEL_COLUMNS * frames))},
-            {"features": features},
-        ),
-        "speech": (
-            {"features": features},
-            {"hidden": hidden, "pose": (real, (1, frames, 3))},
-        ),
-        "latent": (
-            {"hidden": hidden, "control": (real, (1, frames, 4))},
-            {"latents": (real, (1, frames, m.latent))},
-        ),
-        "student": ({"latent": latent}, {"frame": (byte, (_FREE, side, side, 3))}),
-        "encoder": ({"image": image}, {"latent": latent}),
-        "teacher": ({"x_t": image, "t": (whole, (_FREE,)), "latent": latent}, {"x0": image}),
-    }
+_DTYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 
 
 def check_networks(bundle: AvatarBundle) -> list[str]:
-    """Open every network of the bundle and compare what it takes and gives; their names.
+    """Examine every network and run it once, in a process with little memory; their names.
 
     Raises:
         BundleError: naming the network and what is wrong with it.
     """
-    checked = []
-    for name, (inputs, outputs) in signatures(bundle).items():
-        if name not in LIVE_NETWORKS and f"{name}.onnx" not in bundle.manifest.files:
-            continue
-        session = open_network(bundle, name)
-        given = {i.name for i in session.get_inputs()}
-        if name == "acoustic" and given == {"samples"}:
-            # Front-ends that hear the wave itself, such as wav2vec 2.0.
-            frames = bundle.manifest.window_frames
-            inputs = {"samples": ("tensor(float)", (1, _SAMPLES * frames))}
-        _compare(bundle, name, "input", session.get_inputs(), inputs)
-        _compare(bundle, name, "output", session.get_outputs(), outputs)
-        checked.append(name)
+    for name in bundle.networks:
+        bundle.read_network(name)
     bundle.noise()
-    return checked
+    for name, made in _try(bundle).items():
+        _, wanted = signature(name, bundle.manifest)
+        for key, value in wanted.items():
+            dtype, shape = made[key]
+            _compare(bundle, name, key, Value(_DTYPES.get(dtype, dtype), tuple(shape)), value)
+    return list(bundle.networks)
 
 
 def open_network(bundle: AvatarBundle, name: str) -> Any:
     """An ONNX Runtime session of one network, on one thread.
 
     Raises:
-        BundleError: if the file is no network, or would read other files.
+        BundleError: if the file is no network of an avatar.
     """
     import onnxruntime as ort
 
-    path = bundle.network(name)
-
-    def fail(reason: object) -> BundleError:
-        return BundleError(f"avatar '{bundle.manifest.name}': {name}.onnx {reason}")
-
-    data = path.read_bytes()
-    # ONNX may keep tensors in files beside it and names them under this key; ours never do.
-    if b"location" in data:
-        raise fail("refers to data outside itself")
+    data = bundle.read_network(name)
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no public base class
-        raise fail(f"cannot be opened: {str(error).splitlines()[0][:200]}") from error
+        raise _fail(bundle, name, f"cannot be opened: {_first_line(error)}") from error
 
 
-def _compare(bundle: AvatarBundle, name: str, kind: str, found: Any, wanted: Signature) -> None:
-    have = {value.name: (value.type, value.shape) for value in found}
-    if not wanted.keys() <= have.keys() or (kind == "input" and wanted.keys() != have.keys()):
-        raise BundleError(
-            f"avatar '{bundle.manifest.name}': {name}.onnx must have the {kind}s "
-            f"{', '.join(wanted)}, not {', '.join(map(repr, have)) or 'none'}"
+def _try(bundle: AvatarBundle) -> dict[str, dict[str, Any]]:
+    """What the networks make of zeros: type and shape by output and network; see `trial.py`."""
+    # The child finds this package where we have found it, installed or not.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-B", "-m", "daetalker.models.trial", str(bundle.path.absolute())]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            cwd=Path(bundle.path),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            timeout=TRIAL_S,
+            check=False,
         )
-    for key, (dtype, shape) in wanted.items():
-        real_dtype, real_shape = have[key]
-        same = real_dtype == dtype and len(real_shape) == len(shape)
-        if not same or not all(map(_fits, real_shape, shape)):
-            want = ", ".join("B" if side is None else str(side) for side in shape)
-            raise BundleError(
-                f"avatar '{bundle.manifest.name}': {kind} '{key}' of {name}.onnx must be {dtype} "
-                f"[{want}], not {real_dtype} {real_shape}"
-            )
+        report = json.loads(done.stdout or b"null")
+    except subprocess.TimeoutExpired:
+        raise BundleError(
+            f"avatar '{bundle.manifest.name}': its networks did not finish one run in "
+            f"{TRIAL_S:.0f} s"
+        ) from None
+    except ValueError:
+        report = None
+    if not isinstance(report, dict):
+        raise BundleError(
+            f"avatar '{bundle.manifest.name}': its networks broke off a trial run; they take more "
+            "memory or time than their size explains, or are damaged"
+        )
+    if "error" in report:
+        raise _fail(bundle, report["network"], f"fails: {_first_line(report['error'])}")
+    outputs: dict[str, dict[str, Any]] = report["outputs"]
+    return outputs
 
 
-def _fits(real: object, wanted: int | None) -> bool:
-    return wanted is None or real == wanted
+def _compare(bundle: AvatarBundle, name: str, key: str, found: Value, wanted: Value) -> None:
+    # One of what the signature leaves open, unless it is a width that the network chooses.
+    good = found.dtype == wanted.dtype and len(found.shape) == len(wanted.shape)
+    sides = zip(found.shape, wanted.shape, strict=False)
+    if not good or not all(want in (None, side) for side, want in sides):
+        raise _fail(
+            bundle, name, f"must give {words(wanted)} as output '{key}', not {words(found)}"
+        )
+
+
+def _fail(bundle: AvatarBundle, name: str, reason: str) -> BundleError:
+    return BundleError(f"avatar '{bundle.manifest.name}': {name}.onnx {reason}")
+
+
+def _first_line(error: object) -> str:
+    return (str(error).splitlines() or [""])[0][:200]

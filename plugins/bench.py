@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from daetalker.models.bundle import find_avatar, load_bundle
 from daetalker.streamer.bench import machine, synthetic_voice
 from daetalker.streamer.errors import StreamerError
-from daetalker.streamer.server import configure_logging
+from daetalker.streamer.logs import configure_logging
 from daetalker.streamer.settings import Settings, load_settings
 from daetalker.streamer.voice_file import read_voice
 

@@ -15,6 +15,7 @@ have chromium chromium-browser google-chrome google-chrome-stable || missing="$m
 have node || missing="$missing nodejs"
 have npm || missing="$missing npm"
 have mosquitto /usr/sbin/mosquitto || missing="$missing mosquitto"
+have turnserver || missing="$missing coturn"
 have pulseaudio || missing="$missing pulseaudio"
 have parec || missing="$missing pulseaudio-utils"
 /sbin/ldconfig -p 2>/dev/null | grep -q 'libportaudio\.so\.2' || missing="$missing libportaudio2"

@@ -29,6 +29,8 @@ _STATUS: dict[p.ErrorCode, int] = {
     "too_large": 413,
     "server_full": 503,
 }
+RETRY_AFTER_S = "5"
+
 _NO_STORE = {"Cache-Control": "no-store"}
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -83,7 +85,7 @@ def api_routes(hub: Hub, plugins: Callable[[], list[dict[str, str]]]) -> list[Ro
         return JSONResponse(plugins(), headers=_NO_STORE)
 
     def route(path: str, answer: Answer, method: str = "GET") -> Route:
-        return Route(f"/api/{path}", _told_of_mistakes(answer), methods=[method])
+        return Route(f"/api/{path}", _told_of_mistakes(answer, hub), methods=[method])
 
     return [
         route("avatars", avatars),
@@ -134,12 +136,14 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _told_of_mistakes(answer: Answer) -> Answer:
+def _told_of_mistakes(answer: Answer, hub: Hub) -> Answer:
     async def safely(request: Request) -> Response:
         try:
             return await answer(request)
         except p.ProtocolError as error:
+            hub.refusals.note(error.code, request.client.host if request.client else "unknown")
             body = {"code": error.code, "message": error.message}
-            return JSONResponse(body, _STATUS.get(error.code, 400))
+            headers = {"Retry-After": RETRY_AFTER_S} if error.code == "server_full" else None
+            return JSONResponse(body, _STATUS.get(error.code, 400), headers)
 
     return safely

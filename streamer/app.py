@@ -1,29 +1,34 @@
-"""The HTTP side: the pages, ``/ws``, ``/healthz``, the API, previews, and the plugins' routes."""
+"""The HTTP side: the pages, ``/ws``, the operators' questions, the API, previews, the plugins."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from daetalker.streamer.access import is_operator, origin_allowed
+from daetalker.streamer.access import Access
 from daetalker.streamer.api import api_routes
+from daetalker.streamer.door import Door
 from daetalker.streamer.hub import Hub
-from daetalker.streamer.page import SECURITY_HEADERS, Asset, asset, load_page
+from daetalker.streamer.operations import OPEN_PATHS, operations_routes, watched_loop
+from daetalker.streamer.page import Asset, asset, load_page, security_headers
 from daetalker.streamer.plugin_host import PluginHost
 from daetalker.streamer.protocol import ProtocolError
-from daetalker.streamer.settings import Settings
 from daetalker.streamer.signalling import converse
+from daetalker.streamer.tokens import open_tokens
+from daetalker.streamer.version import version
 
-STOP_TIMEOUT_S = 3.0
+STOP_TIMEOUT_S = 1.5
+
+PUBLIC_FILES = {"/no_entry.css", "/favicon.svg"}
+"""What the page without a link needs."""
 
 
 def create_app(
@@ -38,24 +43,11 @@ def create_app(
     assets = (load_page() if page is None else page) | scripts
 
     async def page_file(request: Request) -> Response:
-        path = request.url.path
+        path: str = request.scope["path"]
         found = assets.get(path, assets.get(f"{path}.html"))
         if found is None:
             return Response("There is nothing here.\n", 404, media_type="text/plain")
         return _asset_response(request, found)
-
-    async def healthz(_: Request) -> Response:
-        status = "stopping" if hub.stopping.is_set() else "ok"
-        body = {
-            "status": status,
-            "version": version(),
-            "avatar": hub.default_avatar,
-            "profile": hub.profile.name,
-            "sessions": hub.sessions,
-            "max_clients": hub.settings.max_clients,
-        }
-        code = 200 if status == "ok" else 503
-        return JSONResponse(body, code, headers={"Cache-Control": "no-store"})
 
     async def preview(request: Request) -> Response:
         try:
@@ -73,7 +65,8 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            yield
+            async with watched_loop(hub.metrics):
+                yield
         finally:
             await hub.stop(STOP_TIMEOUT_S)
             await plugins.stop()
@@ -81,7 +74,7 @@ def create_app(
     app = Starlette(
         routes=[
             WebSocketRoute("/ws", websocket),
-            Route("/healthz", healthz),
+            *operations_routes(hub, plugins.report, version()),
             *api_routes(hub, plugins.report),
             Route("/avatar/{name}/preview.png", preview),
             *(Route(path, page_file) for path in scripts),
@@ -90,42 +83,30 @@ def create_app(
         ],
         lifespan=lifespan,
     )
-    app.add_middleware(Gate, settings=hub.settings)
-    app.add_middleware(SecurityHeaders)  # the outermost: refusals have them too
+    app.add_middleware(
+        Door,
+        settings=hub.settings,
+        access=Access(hub.settings, lambda: open_tokens(hub.settings)),
+        refusals=hub.refusals,
+        public=OPEN_PATHS | PUBLIC_FILES,
+        no_entry=assets.get("/no_entry.html"),
+    )
+    # The outermost: refusals have them too.
+    app.add_middleware(SecurityHeaders, own_certificate=hub.settings.tls_cert is not None)
     return app
-
-
-class Gate:
-    """Refuses what pages of other origins ask for, and says who is an operator."""
-
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
-        self._settings = settings
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket"):
-            reads = scope.get("method") in ("GET", "HEAD")
-            if not reads and not origin_allowed(scope, self._settings.allowed_origins):
-                if scope["type"] == "websocket":
-                    await send({"type": "websocket.close"})  # before accepting: HTTP 403
-                else:
-                    refusal = Response("Pages of other sites may not do this.\n", 403)
-                    await refusal(scope, receive, send)
-                return
-            scope["operator"] = is_operator(scope, self._settings)
-        await self._app(scope, receive, send)
 
 
 class SecurityHeaders:
     """Adds the security headers to every HTTP response, errors included."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, own_certificate: bool) -> None:
         self._app = app
+        self._headers = security_headers(own_certificate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+                MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
@@ -137,11 +118,3 @@ def _asset_response(request: Request, found: Asset) -> Response:
     if found.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(found.body, headers=headers, media_type=found.media_type)
-
-
-def version() -> str:
-    """The installed version, or ``0`` in a checkout that is not installed."""
-    try:
-        return importlib.metadata.version("daetalker")
-    except importlib.metadata.PackageNotFoundError:
-        return "0"

@@ -11,7 +11,8 @@ import contextlib
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TypeVar
+from pathlib import Path
+from typing import BinaryIO, Literal, TypeVar
 
 import av
 import numpy as np
@@ -23,9 +24,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from daetalker.streamer import protocol as p
+from daetalker.streamer.bench_relay import Relay, sdp_candidates, stand_in_sdp
 from daetalker.streamer.errors import StreamerError
 from daetalker.streamer.media import CHUNK_SAMPLES, VOICE_RATE
-from daetalker.streamer.tracks import VIDEO_CLOCK_HZ
+from daetalker.streamer.tracks import FRAME_TICKS, VIDEO_CLOCK_HZ
 
 _M = TypeVar("_M")
 
@@ -44,11 +46,13 @@ class Received:
     Attributes:
         packet_times_s: when each 20 ms audio packet was handed to the sender.
         frame_times_s, frame_ticks: when each frame came, and its 90 kHz timestamp from the first.
-        luma: ``[N, H, W]`` pictures of the first ``keep_frames`` frames.
+        luma: ``[N, H, W]`` pictures of the first ``keep_frames`` frames, those that came.
         voice_samples: samples of voice that came back.
         sounds: when each piece of voice came back, and its peak level, of int16.
+        sound_ticks: position of each piece at 48 kHz, from the first, and its samples.
         states: the server's ``state`` messages.
         error: first error message of the server, if any.
+        left_s: when the server closed the socket, if it did.
     """
 
     welcome: p.Welcome | None = None
@@ -58,8 +62,10 @@ class Received:
     luma: list[NDArray[np.uint8]] = field(default_factory=list)
     voice_samples: int = 0
     sounds: list[tuple[float, int]] = field(default_factory=list)
+    sound_ticks: list[tuple[int, int]] = field(default_factory=list)
     states: list[p.State] = field(default_factory=list)
     error: p.Error | None = None
+    left_s: float | None = None
 
 
 class SpeechTrack(MediaStreamTrack):
@@ -108,15 +114,24 @@ class BenchClient:
         avatar: str | None = None,
         watch: str | None = None,
         keep_frames: int = 0,
+        keep_voice: Path | None = None,
+        relay: Relay | None = None,
+        number: int = 0,
     ) -> None:
         """A client that is not connected yet.
 
         Args:
             voice: ``[N]`` at 48 kHz to speak again and again; None to say nothing.
             watch: id of a session to watch instead of having one.
-            keep_frames: pictures to keep.
+            keep_frames: keep the pictures of so many frames' time.
+            keep_voice: file for the voice that comes back, int16 mono at 48 kHz.
+            relay: poor network that the media goes through.
+            number: distinguishes the clients of one relay.
         """
         self.received = Received()
+        self._relay = relay
+        self._number = number
+        self._voice_file: BinaryIO | None = keep_voice.open("wb") if keep_voice else None
         self.first_frame = asyncio.Event()
         self._url = url
         self._hello = p.Hello(protocol=p.PROTOCOL_VERSION, avatar=avatar, watch=watch)
@@ -150,12 +165,21 @@ class BenchClient:
         welcome = await self._expect(p.Welcome)
         self.received.welcome = welcome
         await self._connection.setLocalDescription()
-        await self.send(p.Offer(sdp=self._connection.localDescription.sdp))
+        await self.send(p.Offer(sdp=await self._relayed(self._connection.localDescription.sdp)))
         answer = await self._expect(p.Answer)
+        answer_sdp = await self._relayed(answer.sdp, answers=True)
         await self._connection.setRemoteDescription(
-            RTCSessionDescription(sdp=answer.sdp, type="answer")
+            RTCSessionDescription(sdp=answer_sdp, type="answer")
         )
         self._tasks.append(asyncio.create_task(self._listen(), name="bench listen"))
+
+    async def _relayed(self, sdp: str, answers: bool = False) -> str:
+        """The description as the other side should see it."""
+        if self._relay is None:
+            return sdp
+        side: Literal["client", "server"] = "server" if answers else "client"
+        stand_ins = await self._relay.stand_in(self._number, side, sdp_candidates(sdp))
+        return stand_in_sdp(sdp, stand_ins)
 
     async def send(
         self, message: p.Hello | p.Offer | p.Pose | p.SelectPreset | p.Mute | p.Ping | p.Bye
@@ -186,6 +210,7 @@ class BenchClient:
                     self.received.states.append(message)
                 elif isinstance(message, p.Error) and self.received.error is None:
                     self.received.error = message
+        self.received.left_s = time.monotonic()
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         pump = self._watch if track.kind == "video" else self._hear
@@ -199,9 +224,10 @@ class BenchClient:
                 noted.frame_times_s.append(time.monotonic())
                 assert isinstance(frame, av.VideoFrame)
                 assert frame.pts is not None and frame.time_base is not None
-                noted.frame_ticks.append(round(frame.pts * frame.time_base * VIDEO_CLOCK_HZ))
+                ticks = round(frame.pts * frame.time_base * VIDEO_CLOCK_HZ)
+                noted.frame_ticks.append(ticks)
                 self.first_frame.set()
-                if len(noted.luma) < self._keep_frames:
+                if ticks < self._keep_frames * FRAME_TICKS:
                     noted.luma.append(_luma(frame))
 
     async def _hear(self, track: MediaStreamTrack) -> None:
@@ -209,9 +235,16 @@ class BenchClient:
             while True:
                 sound = await track.recv()
                 assert isinstance(sound, av.AudioFrame)
-                self.received.voice_samples += sound.samples
-                peak = int(np.abs(sound.to_ndarray().astype(np.int32)).max())
-                self.received.sounds.append((time.monotonic(), peak))
+                noted = self.received
+                pcm = sound.to_ndarray().reshape(-1)
+                peak = int(np.abs(pcm.astype(np.int32)).max())
+                noted.sounds.append((time.monotonic(), peak))
+                at = sound.pts if sound.pts is not None else noted.voice_samples
+                noted.sound_ticks.append((at, sound.samples))
+                noted.voice_samples += sound.samples
+                if self._voice_file is not None:
+                    # The library decodes to interleaved stereo; the server's voice is mono.
+                    self._voice_file.write(pcm[:: len(pcm) // sound.samples].tobytes())
 
     async def wait_for_video(self) -> None:
         """Until the first frame is there.
@@ -238,6 +271,9 @@ class BenchClient:
         if self._socket is not None:
             await self._socket.close()
             self._socket = None
+        if self._voice_file is not None:
+            self._voice_file.close()
+            self._voice_file = None
 
 
 def _luma(frame: av.VideoFrame) -> NDArray[np.uint8]:

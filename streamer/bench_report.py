@@ -11,13 +11,21 @@ mouth-to-screen
     what the receiver decoded, and that in the voice that the session gave back; the position there
     is the session's own.  Frame f shows media samples [1920 f, 1920 (f + 1)) at 48 kHz.
 parts
-    receive    packet handed over -> decoded (the library's jitter buffer holds four packets, 80 ms)
+    receive    packet handed over -> decoded
     lookahead  speech heard beyond the frame, by the profile
     hop        speech gathered before a window is run, by the profile
     compute    networks of a hop and one frame, medians measured in the session
     pacing     what is left until the frame was given to the encoder: waiting for its due time
     encode     colour conversion, VP8 and sending
     The parts are medians and sum to about ``mouth_to_screen_ms.p50``.
+first motion
+    The first audio packet with speech after 300 ms of silence or more reaches the server, until
+    the first frame that moves because of it has left.  Reaching is taken as above; `bench_onset.py`
+    finds the frame by rendering the same voice with and without that speech.
+freeze
+    More than 100 ms between two frames as the client has them.
+drift
+    `bench_sync.py`.
 """
 
 from __future__ import annotations
@@ -28,14 +36,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daetalker.streamer.media import CHUNK_SAMPLES, FRAME_S, VOICE_PER_FRAME, VOICE_RATE
+from daetalker.streamer.bench_sound import heard_line, media_timeline, spoken_positions
+from daetalker.streamer.media import CHUNK_SAMPLES, FRAME_S, VOICE_PER_FRAME
 from daetalker.streamer.profile import Profile
-from daetalker.streamer.tracks import FRAME_TICKS
 
-BLOCK_SAMPLES = VOICE_RATE // 2
-SEARCH_SAMPLES = 3 * VOICE_RATE
-SURE_CORRELATION = 0.8
-MATCH_REACH_FRAMES = 12
+__all__ = [
+    "Floats",
+    "frame_intervals",
+    "freezes",
+    "histogram",
+    "latencies",
+    "media_positions",
+    "parts",
+    "percentiles",
+]
+
+FREEZE_MS = 100.0
+HISTOGRAM_MS = (10, 20, 30, 35, 40, 45, 50, 60, 80, 100, 150, 200, 500)
 
 Floats = NDArray[np.float64]
 
@@ -54,47 +71,29 @@ def frame_intervals(times_s: Sequence[float]) -> dict[str, float]:
     }
 
 
-def find_shift(block: NDArray[np.int16], line: NDArray[np.int16]) -> tuple[int, float]:
-    """Where ``block`` lies in ``line``: start position and normalised correlation, 0 to 1."""
-    if len(line) < len(block):
-        return 0, 0.0
-    a, b = block.astype(np.float64), line.astype(np.float64)
-    length = 1 << (len(a) + len(b) - 1).bit_length()
-    product = np.fft.irfft(np.fft.rfft(b, length) * np.conj(np.fft.rfft(a, length)), length)
-    product = product[: len(b) - len(a) + 1]
-    energy = np.concatenate([[0.0], np.cumsum(b * b)])
-    norms = np.sqrt((energy[len(a) :] - energy[: -len(a)]) * (a @ a))
-    scores = np.where(norms > 1.0, product / np.maximum(norms, 1.0), 0.0)
-    best = int(np.argmax(scores))
-    return best, float(scores[best])
+def freezes(intervals_ms: Floats) -> dict[str, float | int]:
+    """Intervals over 100 ms between frames: how many, the longest, and all of them together."""
+    frozen = intervals_ms[intervals_ms > FREEZE_MS]
+    return {
+        "count": len(frozen),
+        "longest_ms": round(float(frozen.max(initial=0.0)), 1),
+        "total_ms": round(float(frozen.sum()), 1),
+    }
 
 
-def media_timeline(starts: NDArray[np.int64], pcm: NDArray[np.int16]) -> NDArray[np.int16]:
-    """The voice chunks laid on the session's timeline from position 0; ``[samples]``."""
-    if not len(starts):
-        return np.zeros(0, np.int16)
-    line = np.zeros(int(starts.max()) + CHUNK_SAMPLES, np.int16)
-    for start, chunk in zip(starts, pcm.reshape(len(starts), CHUNK_SAMPLES), strict=True):
-        line[start : start + CHUNK_SAMPLES] = chunk
-    return line
+def histogram(values_ms: Floats, edges_ms: Sequence[float] = HISTOGRAM_MS) -> dict[str, int]:
+    """How many values are at most so many milliseconds and more than the step before."""
+    inner = np.searchsorted(np.asarray(edges_ms, np.float64), values_ms, side="left")
+    counts = np.bincount(inner, minlength=len(edges_ms) + 1)
+    names = [f"<={edge:g}" for edge in edges_ms] + [f">{edges_ms[-1]:g}"]
+    return {name: int(count) for name, count in zip(names, counts, strict=True)}
 
 
-def spoken_positions(spoken: NDArray[np.int16], heard: NDArray[np.int16]) -> dict[int, int]:
-    """For 20 ms packets of ``spoken``: where the packet starts in ``heard``.
-
-    Blocks of half a second are compared; blocks that are not surely found (silence, lost packets)
-    give nothing.
-    """
-    found: dict[int, int] = {}
-    for start in range(0, len(spoken) - BLOCK_SAMPLES + 1, BLOCK_SAMPLES):
-        low = max(0, start - SEARCH_SAMPLES)
-        line = heard[low : start + SEARCH_SAMPLES + BLOCK_SAMPLES]
-        at, score = find_shift(spoken[start : start + BLOCK_SAMPLES], line)
-        if score < SURE_CORRELATION:
-            continue
-        for offset in range(0, BLOCK_SAMPLES, CHUNK_SAMPLES):
-            found[(start + offset) // CHUNK_SAMPLES] = low + at + offset
-    return found
+def percentiles(values_ms: Floats) -> dict[str, float | None]:
+    """``p50`` and ``p95``, None where nothing was measured."""
+    if not len(values_ms):
+        return {"p50": None, "p95": None}
+    return {f"p{share}": round(float(np.percentile(values_ms, share)), 1) for share in (50, 95)}
 
 
 def latencies(
@@ -108,23 +107,14 @@ def latencies(
         packet_times_s: when the client handed over each 20 ms packet of ``spoken``.
         log: what `MediaTap.save` wrote.
     """
-    heard_line, heard_times_s = _heard_line(log)
-    voice = media_timeline(log["voice_start"], log["voice_pcm"])
     taken = {int(index): float(at) for at, index in log["taken"]}
     sent = {int(index): float(at) for at, index in log["sent"]}
-    in_heard = spoken_positions(spoken, heard_line)
-    in_voice = spoken_positions(heard_line, voice)
     rows: list[tuple[float, float, float, float]] = []
-    for packet, at in in_heard.items():
-        block = in_voice.get(at // CHUNK_SAMPLES)
-        # The decoded packet that holds the spoken packet's last sample.
-        arrived = np.searchsorted(heard_times_s[:, 1], at + CHUNK_SAMPLES - 1, side="right") - 1
-        if block is None or packet >= len(packet_times_s) or arrived < 0:
+    for packet, (media, decoded_s) in media_positions(spoken, log).items():
+        frame = media // VOICE_PER_FRAME
+        if packet >= len(packet_times_s) or frame not in sent or frame not in taken:
             continue
-        frame = (block + at % CHUNK_SAMPLES) // VOICE_PER_FRAME
-        if frame not in sent or frame not in taken:
-            continue
-        spoken_s, decoded_s = packet_times_s[packet], float(heard_times_s[arrived, 0])
+        spoken_s = packet_times_s[packet]
         rows.append(
             (
                 sent[frame] - spoken_s,
@@ -137,18 +127,20 @@ def latencies(
     return dict(zip(("total", "receive", "held", "encode"), table.T, strict=True))
 
 
-def _heard_line(log: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.int16], Floats]:
-    """Decoded audio by position, and rows of (time, position of the packet's first sample)."""
-    heard = log["heard"]
-    if not len(heard):
-        return np.zeros(0, np.int16), np.zeros((0, 2))
-    starts, counts = heard[:, 1].astype(np.int64), heard[:, 2].astype(np.int64)
-    line = np.zeros(int((starts + counts).max()), np.int16)
-    at = 0
-    for start, count in zip(starts, counts, strict=True):
-        line[start : start + count] = log["heard_pcm"][at : at + count]
-        at += count
-    return line, heard[:, :2]
+def media_positions(
+    spoken: NDArray[np.int16], log: Mapping[str, NDArray[Any]]
+) -> dict[int, tuple[int, float]]:
+    """For packets of ``spoken`` that are surely found: media sample, and when it was decoded."""
+    heard_pcm, heard_times_s = heard_line(log)
+    in_voice = spoken_positions(heard_pcm, media_timeline(log["voice_start"], log["voice_pcm"]))
+    found: dict[int, tuple[int, float]] = {}
+    for packet, at in spoken_positions(spoken, heard_pcm).items():
+        block = in_voice.get(at // CHUNK_SAMPLES)
+        # The decoded packet that holds the spoken packet's last sample.
+        arrived = np.searchsorted(heard_times_s[:, 1], at + CHUNK_SAMPLES - 1, side="right") - 1
+        if block is not None and arrived >= 0:
+            found[packet] = block + at % CHUNK_SAMPLES, float(heard_times_s[arrived, 0])
+    return found
 
 
 def parts(
@@ -170,63 +162,3 @@ def parts(
         "encode": float(np.median(times_ms["encode"])),
     }
     return {name: round(value, 1) for name, value in found.items()}
-
-
-def match_frames(
-    luma: NDArray[np.uint8],
-    ticks: Sequence[int],
-    arrival_s: Sequence[float],
-    log: Mapping[str, NDArray[Any]],
-    reference: NDArray[np.uint8],
-    moving: NDArray[np.bool_],
-) -> dict[str, float | int | None]:
-    """Check by content that the server's frame numbers mean what the times assume.
-
-    A client's timestamps count from the first frame it could decode, so where they start is found
-    by content: the one shift that makes all pictures most like the offline render.  With it, each
-    picture is looked for among its neighbours, and its arrival is compared with the time the
-    server noted for that number.
-
-    Args:
-        luma: ``[N, H, W]`` received pictures, with their 90 kHz ``ticks`` and ``arrival_s``.
-        log: what `MediaTap.save` wrote.
-        reference: ``[M, H, W]`` offline render of what the server heard, from frame 0.
-        moving: ``[M]`` frames to look at: those that speak, where neighbours differ.
-
-    Returns:
-        ``checked`` pictures; ``matched``, the share whose nearest frame is within one of its
-        number; ``first_frame``, the number of the first picture; ``transit_ms``, the median from
-        sent by the server to decoded by the client, which a wrong shift would move by 40 a frame
-        (the client's jitter buffer needs the next frame, so 40 to 50 is right).
-    """
-    nothing: dict[str, float | int | None] = {
-        "checked": 0, "matched": None, "first_frame": None, "transit_ms": None
-    }  # fmt: skip
-    steps = np.rint(np.asarray(ticks[: len(luma)]) / FRAME_TICKS).astype(np.int64)
-    if not len(luma) or len(reference) <= steps[-1]:
-        return nothing
-    flat = reference.reshape(len(reference), -1).astype(np.float32)
-    energy = np.sum(flat**2, axis=1)
-    # Distance of each picture to each frame, up to the picture's own energy.
-    apart = np.stack([energy - 2 * flat @ p.reshape(-1).astype(np.float32) for p in luma])
-    firsts = np.arange(len(reference) - steps[-1])
-    costs = [float(np.mean(apart[np.arange(len(luma)), first + steps])) for first in firsts]
-    first = int(firsts[int(np.argmin(costs))])
-    sent = {int(index): float(at) for at, index in log["sent"]}
-    lags, transit_s = [], []
-    for row, step, at in zip(apart, steps, arrival_s, strict=False):
-        index = first + int(step)
-        if index in sent:
-            transit_s.append(at - sent[index])
-        if moving[index]:
-            low = max(0, index - MATCH_REACH_FRAMES)
-            near = row[low : index + MATCH_REACH_FRAMES + 1]
-            lags.append(low + int(np.argmin(near)) - index)
-    if not lags:
-        return nothing
-    return {
-        "checked": len(lags),
-        "matched": round(float(np.mean(np.abs(lags) <= 1)), 3),
-        "first_frame": first,
-        "transit_ms": round(float(np.median(transit_s)) * 1000, 1) if transit_s else None,
-    }

@@ -21,7 +21,7 @@ class Capacity:
     """How a machine copes with one talking person.
 
     Attributes:
-        share: part of the engine's time that one person takes; 1.0 is all of it.
+        share: part of the engine's time that one person takes; 1.0 is all of it, on all threads.
         people: how many are served at full rate at the same time.
         tier: ``full``: all frames; ``tight``: all frames on a quiet machine; ``reduced``: frames
             are skipped, the last one is held, the voice stays whole.
@@ -34,14 +34,18 @@ class Capacity:
     advice: str
 
 
-def capacity(timings_ms: Mapping[str, float], profile: Profile) -> Capacity:
+def capacity(timings_ms: Mapping[str, float], profile: Profile, workers: int = 1) -> Capacity:
     """Work out the tier from the median times of the networks in milliseconds.
 
     A hop costs every network but the frame decoder once; the frame decoder runs for each frame.
+    This says what to expect before anybody comes; `admission` measures while people are served.
+
+    Args:
+        workers: jobs that run side by side, each in those times.
     """
     frame_ms = timings_ms[FRAME_KEY]
     hop_ms = sum(ms for name, ms in timings_ms.items() if name != FRAME_KEY)
-    share = (hop_ms / profile.hop_frames + frame_ms) / (FRAME_S * 1000)
+    share = (hop_ms / profile.hop_frames + frame_ms) / (FRAME_S * 1000) / workers
     people = max(1, int(COMFORTABLE_SHARE / share)) if share > 0 else 1
     if share <= COMFORTABLE_SHARE:
         return Capacity(share, people, "full", "")

@@ -9,13 +9,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import resource
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from daetalker.models.bundle import BundleError
 from daetalker.streamer.errors import StreamerError
 from daetalker.streamer.options import ALL_TABLES, make_parser, settings_of
+
+if TYPE_CHECKING:
+    from daetalker.streamer.mark import Mark
 
 OK, FAULT, MISTAKE = 0, 1, 2
 
@@ -27,6 +32,7 @@ class Mistake(StreamerError):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _no_core_dumps()
     if arguments[:1] == ["train"]:
         return _train(arguments[1:])
     if arguments[:1] == ["prepare"]:
@@ -50,6 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _no_core_dumps() -> None:
+    """What the kernel writes of a crashed process holds the last seconds of everybody's voice."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+
+
 def _added(arguments: list[str]) -> tuple[Callable[[list[str]], int], list[str]] | None:
     """A command that is not ours; the entry points are looked through only if it is not."""
     if not arguments or " ".join(arguments[:2]) in COMMANDS or arguments[0] in COMMANDS:
@@ -64,9 +76,10 @@ def _added(arguments: list[str]) -> tuple[Callable[[list[str]], int], list[str]]
 
 def _serve(options: argparse.Namespace) -> int:
     settings = settings_of(options)
-    from daetalker.streamer.server import configure_logging, serve
+    from daetalker.streamer.logs import configure_logging
+    from daetalker.streamer.server import serve
 
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format, secrets=settings.secrets())
     asyncio.run(serve(settings, announce=lambda line: print(line, flush=True)))
     return OK
 
@@ -74,13 +87,18 @@ def _serve(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from daetalker.models.bundle import find_avatar, load_bundle
     from daetalker.streamer.control import Control, Timeline
+    from daetalker.streamer.credentials import find_credentials
     from daetalker.streamer.engine import Engine
     from daetalker.streamer.media import frame_count, to_model_rate
     from daetalker.streamer.offline import read_voice, stream_synthesise, synthesise, write_mp4
     from daetalker.streamer.preset_command import open_book
     from daetalker.streamer.profile import PROFILES
+    from daetalker.streamer.provenance import Provenance
     from daetalker.streamer.timeline_file import read_timeline
 
+    mark, credentials = _mark_of(options), None
+    if options.c2pa == "auto":
+        credentials = find_credentials(options.c2pa_cert, options.c2pa_key)
     if options.stream and options.steps is not None:
         raise Mistake("--stream shows what a live session shows, which has no --steps")
     bundle = load_bundle(find_avatar(options.avatar))
@@ -96,7 +114,9 @@ def _render(options: argparse.Namespace) -> int:
     profile = PROFILES[options.profile]
     count = frame_count(voice)
     if options.stream:
-        frames = stream_synthesise(bundle, engine, voice, control=control, profile=profile)
+        frames = stream_synthesise(
+            bundle, engine, voice, control=control, profile=profile, mark=mark
+        )
     else:
         frames = synthesise(
             bundle,
@@ -106,8 +126,16 @@ def _render(options: argparse.Namespace) -> int:
             profile=profile,
             steps=options.steps,
             frames=count,
+            mark=mark,
         )
-    written = write_mp4(options.output, _with_progress(frames, count), voice)
+    about = Provenance(bundle.manifest.label)
+    written = write_mp4(
+        options.output,
+        _with_progress(frames, count),
+        voice,
+        about=about,
+        sign=None if credentials is None else partial(credentials.sign, about=about),
+    )
     print(f"{options.output}: {written} frames, {written / bundle.manifest.fps:.2f} s")
     return OK
 
@@ -182,27 +210,24 @@ def _presets(options: argparse.Namespace) -> int:
     return OK
 
 
-def _bench_live(options: argparse.Namespace) -> int:
+def _bench(options: argparse.Namespace) -> int:
     settings = settings_of(options)
-    from daetalker.streamer.bench import BenchPlan, bench_live, synthetic_voice
-    from daetalker.streamer.server import configure_logging
-    from daetalker.streamer.voice_file import read_voice
+    from daetalker.streamer.bench_command import check_command, live_command, soak_command
+    from daetalker.streamer.logs import configure_logging
 
     configure_logging("warning")
-    if options.audio is None:
-        voice, audio = synthetic_voice(), "synthetic"
-    else:
-        voice, audio = read_voice(options.audio), options.audio.name
-        if voice.size < 48_000:
-            raise Mistake(f"{options.audio} is too short: the bench needs a second of speech")
-    plan = BenchPlan(options.seconds, voice, audio, options.check_seconds)
-    figures = asyncio.run(bench_live(settings, plan))
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:24} {value if not isinstance(value, dict) else json.dumps(value)}")
-    return FAULT if figures["error"] else OK
+    measure = {
+        "bench live": live_command, "bench soak": soak_command, "bench check": check_command
+    }[options.command]  # fmt: skip
+    return OK if measure(options, settings) else FAULT
+
+
+def _link(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    from daetalker.streamer.link_command import link_command
+
+    link_command(options, settings)
+    return OK
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -220,6 +245,15 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(result))
     return OK if result["ok"] else FAULT
+
+
+def _mark_of(options: argparse.Namespace) -> Mark:
+    from daetalker.streamer.mark import Mark
+
+    try:
+        return Mark(options.mark, options.mark_corner)
+    except ValueError as error:
+        raise Mistake(f"--mark: {error}") from None
 
 
 def _pose_in_range(
@@ -250,7 +284,10 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": _evaluate,
     "avatars": _avatars,
     "presets": _presets,
-    "bench live": _bench_live,
+    "bench live": _bench,
+    "bench soak": _bench,
+    "bench check": _bench,
+    "link": _link,
     "doctor": _doctor,
 }
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
 from starlette.websockets import WebSocketDisconnect
@@ -18,10 +20,12 @@ from daetalker.models.bundle import Manifest, Preset
 from daetalker.streamer import protocol as p
 from daetalker.streamer.describe import avatar_info, preset_infos
 from daetalker.streamer.errors import EngineError
+from daetalker.streamer.grants import Grant
 from daetalker.streamer.hub import Hub
+from daetalker.streamer.ice import ice_servers
 from daetalker.streamer.line import Line
 from daetalker.streamer.live_session import LiveSession
-from daetalker.streamer.peer import Peer, parse_candidate
+from daetalker.streamer.peer import TOO_MUCH_AUDIO, Peer, parse_candidate
 from daetalker.streamer.presets import PresetError
 from daetalker.streamer.session import Session
 from daetalker.streamer.steering import as_sentence
@@ -35,15 +39,37 @@ OFFER_TIMEOUT_S = 120.0
 """Between hello and offer a person may have to find the browser's microphone question."""
 
 STATE_INTERVAL_S = 0.5
-MAX_EARLY_CANDIDATES = 64
+
+RETRY_S = 1.0
+STOPPED_RETRY_S = 3.0
+"""A server that is started again needs about that long until it answers."""
+
+MAX_CANDIDATES = 64
+"""Of one connection: the server sends checks to each address that a client names."""
+
+MAX_OFFERS = 8
+"""Tries that a client has to make an offer that can be used."""
 
 
 class End(Exception):
-    """The conversation is over; ``reason`` goes into the goodbye."""
+    """The conversation is over.
 
-    def __init__(self, reason: str) -> None:
+    Attributes:
+        reason: a short phrase for the goodbye.
+        retry_s: after which the client may come back by itself; None if it should not.
+        code: of the closing WebSocket.
+    """
+
+    def __init__(self, reason: str, retry_s: float | None = RETRY_S, code: int = 1000) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.retry_s = retry_s
+        self.code = code
+
+    @classmethod
+    def stopping(cls) -> End:
+        """The end of every conversation when the server stops."""
+        return cls("the server is stopping", STOPPED_RETRY_S, code=1001)
 
 
 @dataclass(frozen=True)
@@ -51,14 +77,16 @@ class Client:
     """Who is at the other end of the socket.
 
     Attributes:
-        operator: True if it may do more than what its own session concerns.
+        grant: what it may do.
         plugins: tells which plugins run.
+        address: where it is, for the log.
     """
 
     line: Line
     hub: Hub
-    operator: bool
+    grant: Grant
     plugins: Callable[[], list[p.PluginInfo]]
+    address: str
 
 
 class Conversation:
@@ -74,8 +102,11 @@ class Conversation:
         self._session: Session = live.session
         self._peer: Peer | None = None
         self._presets = asyncio.Event()
-        self._tap = MediaTap() if hub.settings.bench_log else None
+        log = hub.settings.bench_log
+        self._tap = MediaTap(log / live.id) if log and not watches else None
         self._early: list[p.Candidate] = []
+        self._candidates = 0
+        self._offers = 0
         self._offered = asyncio.Event()
 
     async def run(self) -> None:
@@ -105,16 +136,20 @@ class Conversation:
                 await self._save_times()
 
     def _welcome(self) -> p.Welcome:
-        settings, profile = self._hub.settings, self._hub.profile
+        profile = self._hub.profile
         return p.Welcome(
             session=self._live.id,
             avatar=avatar_info(self._session.bundle.manifest, self._hub.presets),
+            mark=self._hub.settings.mark,
             profile=profile.name,
             delay_ms=round(profile.delay_s * 1000, 1),
-            ice_servers=[p.IceServer(**server) for server in settings.ice_servers],
-            can_edit=self._client.operator,
+            ice_servers=[p.IceServer(**server) for server in self._ice_servers()],
+            can_edit=self._client.grant.operates,
             plugins=self._client.plugins(),
         )
+
+    def _ice_servers(self) -> list[dict[str, Any]]:
+        return ice_servers(self._hub.settings, self._live.id, time.time())
 
     async def _listen(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -130,16 +165,22 @@ class Conversation:
             case p.Offer():
                 await self._accept_offer(message.sdp, group)
             case p.Candidate():
+                self._candidates += 1
+                if self._candidates > MAX_CANDIDATES:
+                    raise p.ProtocolError(
+                        "too_many", f"A connection may name {MAX_CANDIDATES} ICE candidates."
+                    )
                 self._take_candidate(message, group)
             case p.Pose() | p.SelectPreset() | p.Natural() | p.Mute() | p.Interrupt() | p.Say():
+                require(self._client.grant.talks)  # who has a link to watch only watches
                 await self._live.command(message)
             case p.SavePreset() | p.DeletePreset():
-                require(self._client.operator)
+                require(self._client.grant.operates)
                 await edit_presets(self._hub, self._session.bundle.manifest, message)
             case p.Ping(id=number):
                 await self._line.send(p.Pong(id=number))
             case p.Bye():
-                raise End("bye")
+                raise End("bye", retry_s=None)
             case _:
                 raise p.ProtocolError("bad_message", "type: hello was already said.")
 
@@ -148,12 +189,16 @@ class Conversation:
             raise p.ProtocolError(
                 "second_offer", "This session has its connection; open a new socket for another."
             )
+        self._offers += 1
+        if self._offers > MAX_OFFERS:
+            raise p.ProtocolError("too_many", f"None of {MAX_OFFERS} offers could be used.")
         peer = Peer(
             self._session,
-            ice_servers=self._hub.settings.ice_servers,
+            ice_servers=await self._hub.turn.first_that_answers(self._ice_servers()),
             lost_after_s=self._hub.settings.lost_after_s,
             tap=self._tap,
             listens=not self._watches,
+            metrics=self._hub.metrics,
         )
         try:
             answer = await peer.answer(sdp)
@@ -172,7 +217,7 @@ class Conversation:
         if self._peer is not None:
             # In a task of its own: resolving a candidate's local name may take seconds.
             group.create_task(self._peer.add_candidate(candidate), name="signalling candidate")
-        elif len(self._early) < MAX_EARLY_CANDIDATES:  # bound; further ones are dropped
+        else:  # bounded by MAX_CANDIDATES
             self._early.append(message)
 
     async def _stream(self) -> None:
@@ -190,9 +235,14 @@ class Conversation:
             run = self._run_watched if self._watches else self._run_session
             group.create_task(run(), name="signalling session")
             group.create_task(self._report_state(), name="signalling state")
+            group.create_task(self._end_in_time(), name="signalling time limit")
 
     async def _run_peer(self, peer: Peer) -> None:
-        raise End(await peer.run())
+        reason = await peer.run()
+        if reason == TOO_MUCH_AUDIO:
+            self._hub.refusals.note("too_much_audio", self._client.address)
+            raise End(reason, retry_s=None, code=1008)
+        raise End(reason)
 
     async def _run_session(self) -> None:
         try:
@@ -208,6 +258,12 @@ class Conversation:
         await self._session.ended()
         raise End("the session ended")
 
+    async def _end_in_time(self) -> None:
+        minutes = self._hub.settings.session_minutes
+        if minutes is not None and not self._watches:
+            await asyncio.sleep(minutes * 60.0)
+            raise End(f"the {minutes:g} minutes of a session are over", retry_s=None)
+
     async def _tell_presets(self) -> None:
         while True:
             await self._presets.wait()
@@ -221,17 +277,19 @@ class Conversation:
             await self._line.send(self._live.state())
 
     async def _save_times(self) -> None:
-        path = self._hub.settings.bench_log
-        if self._tap is None or path is None:
+        if self._tap is None:
             return
         stats = self._session.stats()
         numbers = {f"{name}_ms": stage.median_ms for name, stage in stats.stages.items()}
         numbers |= {"late": stats.late, "skipped": stats.skipped, "input_gaps": stats.input_gaps}
-        await asyncio.to_thread(self._tap.save, path, **numbers)
+        await asyncio.to_thread(self._tap.save, **numbers)
 
     async def _stop_with_server(self) -> None:
         await self._hub.stopping.wait()
-        raise End("the server is stopping")
+        end = End.stopping()
+        # Said before anything is freed: that may take longer than the server has.
+        await self._line.goodbye(end.reason, end.retry_s)
+        raise end
 
 
 async def edit_presets(
@@ -255,16 +313,17 @@ async def edit_presets(
     hub.presets_changed()
 
 
-def require(operator: bool) -> None:
-    """Refuse what only operators may do.
+def require(allowed: bool) -> None:
+    """Refuse what is not granted.
 
     Raises:
         ProtocolError: ``not_allowed``.
     """
-    if not operator:
+    if not allowed:
         raise p.ProtocolError(
             "not_allowed",
-            "Only programs on the server's own machine, or with its control token, may do this.",
+            "Your link is not for this: only an operator may do it, which is a program on the "
+            "server's own machine, or whoever has its control token or an operator's link.",
         )
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from daetalker.models.bundle import Manifest
 from daetalker.streamer.presets import PresetBook
-from daetalker.streamer.protocol import AvatarInfo, PoseAngles, PoseRange, PresetInfo, State
+from daetalker.streamer.protocol import (
+    AvatarInfo,
+    ConsentInfo,
+    PoseAngles,
+    PoseRange,
+    PresetInfo,
+    State,
+)
 from daetalker.streamer.session import Session
 
 __all__ = ["avatar_info", "preset_infos", "state_of"]
@@ -19,6 +26,7 @@ def avatar_info(manifest: Manifest, book: PresetBook) -> AvatarInfo:
         size=manifest.size,
         fps=manifest.fps,
         synthetic=manifest.synthetic,
+        consent=ConsentInfo(**manifest.consent.as_json()),
         pose_range=PoseRange(**limits),
         presets=preset_infos(manifest, book),
     )
@@ -54,4 +62,5 @@ def state_of(session: Session) -> State:
         pose=PoseAngles(yaw=yaw, pitch=pitch, roll=roll),
         preset=control.preset,
         muted=control.muted,
+        load=stats.load,
     )

@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-import sys
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from importlib import metadata
 from typing import Any
 
 from daetalker.models.bundle import BundleError, find_avatar, load_bundle
+from daetalker.streamer import doctor_access, doctor_machine, doctor_network
 from daetalker.streamer.capacity import capacity
 from daetalker.streamer.errors import EngineError, StreamerError
 from daetalker.streamer.finding import Finding, Status
 from daetalker.streamer.hub import profile_of
 from daetalker.streamer.plugin import plugin_names
+from daetalker.streamer.profile import PROFILES
 from daetalker.streamer.settings import Settings
 
-PACKAGES = (
-    "aiortc",
-    "av",
-    "numpy",
-    "onnxruntime",
-    "pydantic-settings",
-    "starlette",
-    "tomlkit",
-    "uvicorn",
-    "webrtcvad-wheels",
-    "websockets",
-)
 PLUGIN_CHECK_S = 15.0
-OLDEST_PYTHON = (3, 11)
-ENCODERS = ("libvpx", "libopus", "libx264", "aac", "png")
+
+MANY_CLIENTS = 8
+"""What memory and files are held against where the settings name no number."""
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at one thing after another; each is looked at even if others are broken."""
-    yield _python()
-    yield _packages()
-    yield _codecs()
+    yield doctor_machine.python()
+    yield doctor_machine.packages()
+    yield doctor_machine.codecs()
+    yield _processors(settings)
     yield from _avatar_and_speed(settings)
-    yield _port(settings)
-    yield _network()
-    yield _microphone(settings)
+    clients = settings.max_clients or MANY_CLIENTS
+    yield doctor_machine.memory(clients, limit_mib=doctor_machine.memory_limit_mib())
+    yield doctor_machine.files(clients)
+    yield doctor_machine.clock()
+    yield doctor_network.port(settings)
+    addresses = doctor_network.addresses()
+    yield doctor_network.network(addresses)
+    yield doctor_network.udp(addresses)
+    yield from doctor_network.ice(settings)
+    yield doctor_access.microphone(settings)
+    certificate = doctor_access.certificate(settings)
+    if certificate is not None:
+        yield certificate
+    yield from doctor_access.access(settings)
+    yield doctor_access.state(settings)
     for name in plugin_names():
         yield from _plugin(name, settings)
 
@@ -55,47 +56,6 @@ def as_json(findings: list[Finding]) -> dict[str, Any]:
         "ok": all(finding.status != "error" for finding in findings),
         "findings": [asdict(finding) for finding in findings],
     }
-
-
-def _python() -> Finding:
-    version: tuple[int, ...] = sys.version_info[:3]
-    found = ".".join(str(part) for part in version)
-    if version < OLDEST_PYTHON:
-        return Finding("python", "error", f"Python {found}", "install Python 3.11 or newer")
-    return Finding("python", "ok", f"Python {found}")
-
-
-def _packages() -> Finding:
-    missing, versions = [], []
-    for name in PACKAGES:
-        try:
-            versions.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            missing.append(name)
-    if missing:
-        return Finding(
-            "packages", "error", "missing: " + ", ".join(missing), "pip install --upgrade daetalker"
-        )
-    return Finding("packages", "ok", ", ".join(versions))
-
-
-def _codecs() -> Finding:
-    import av
-
-    missing = []
-    for name in ENCODERS:
-        try:
-            av.Codec(name, "w")
-        except ValueError:  # PyAV's UnknownCodecError
-            missing.append(name)
-    if missing:
-        return Finding(
-            "codecs",
-            "error",
-            f"PyAV {av.__version__} lacks " + ", ".join(missing),
-            "install PyAV's own wheel: pip install --force-reinstall --only-binary av av",
-        )
-    return Finding("codecs", "ok", f"PyAV {av.__version__} has VP8, Opus, H.264, AAC and PNG")
 
 
 def _avatar_and_speed(settings: Settings) -> Iterator[Finding]:
@@ -115,32 +75,54 @@ def _avatar_and_speed(settings: Settings) -> Iterator[Finding]:
     size = f"{manifest.size}x{manifest.size}"
     yield Finding("avatar", "ok", f"{manifest.label} ({size}), checksums right")
     try:
-        engine = Engine(bundle, threads=settings.threads)
+        # On one thread, as the server's workers run side by side.
+        engine = Engine(bundle, threads=1)
         timings_ms = engine.warm_up()
     except EngineError as error:
         yield Finding("speed", "error", str(error), "pip install --force-reinstall onnxruntime")
         return
-    able = capacity(timings_ms, profile_of(settings))
+    able = capacity(timings_ms, profile_of(settings), settings.threads)
     times = ", ".join(f"{name} {ms:.1f}" for name, ms in timings_ms.items())
     message = (
         f"{engine.provider}, {settings.threads} threads, tier {able.tier}: one person takes "
-        f"{able.share:.0%} of the engine's time (ms: {times})"
+        f"{able.share:.0%} of the engine's time, about {able.people} at full rate (ms: {times})"
     )
     status: Status = "ok" if able.tier == "full" else "warning"
     yield Finding("speed", status, message, able.advice)
+    yield low_latency(timings_ms, settings)
 
 
-def _port(settings: Settings) -> Finding:
-    from daetalker.streamer.server import bind
-    from daetalker.streamer.settings import SettingsError
+def low_latency(timings_ms: Mapping[str, float], settings: Settings) -> Finding:
+    """Is this machine fast enough for the profile ``low_latency``?
 
-    try:
-        bind(settings).close()
-    except SettingsError as error:
-        return Finding(
-            "port", "error", str(error), "stop the other program, or serve on another --port"
-        )
-    return Finding("port", "ok", f"{settings.host} port {settings.port} is free")
+    It hears more often, so it costs more; and a hop's networks, one after the other, must be done
+    within the allowance.
+
+    Args:
+        timings_ms: of the networks at warm-up, by name.
+    """
+    profile = PROFILES["low_latency"]
+    able = capacity(timings_ms, profile, settings.threads)
+    chain_ms = sum(timings_ms.values())
+    allowed_ms = settings.allowance_ms or profile.allowance_s * 1000
+    text = (
+        f"one person would take {able.share:.0%}, a hop {chain_ms:.0f} of the {allowed_ms:.0f} ms "
+        "that it may"
+    )
+    if able.tier == "full" and chain_ms <= allowed_ms:
+        return Finding("low latency", "ok", f"--profile low_latency works here: {text}")
+    text = f"--profile low_latency is too much for this machine: {text}"
+    if settings.profile != "low_latency":
+        return Finding("low latency", "ok", text)
+    return Finding("low latency", "warning", text, "serve with --profile default")
+
+
+def _processors(settings: Settings) -> Finding:
+    import onnxruntime
+
+    usable = len(os.sched_getaffinity(0))
+    available = tuple(onnxruntime.get_available_providers())
+    return doctor_machine.processors(settings.threads, usable, available, os.getloadavg()[0])
 
 
 def _plugin(name: str, settings: Settings) -> Iterator[Finding]:
@@ -172,38 +154,3 @@ def _plugin(name: str, settings: Settings) -> Iterator[Finding]:
         if status == "error" and not wanted:
             status = "warning"
         yield replace(finding, name=f"plugin {finding.name}", status=status)
-
-
-def _network() -> Finding:
-    """WebRTC leaves loopback addresses out, so even one machine needs a network address."""
-    addresses = []
-    for target, family in (("192.0.2.1", socket.AF_INET), ("2001:db8::1", socket.AF_INET6)):
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect((target, 9))  # a datagram socket: nothing is sent
-                address = probe.getsockname()[0]
-            except OSError:
-                continue
-            if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
-                addresses.append(address)
-    if not addresses:
-        return Finding(
-            "network",
-            "warning",
-            "this machine has no network address but loopback, which WebRTC does not use",
-            "connect to any network; it need not reach the internet",
-        )
-    return Finding("network", "ok", f"{len(addresses)} network address(es) for media over UDP")
-
-
-def _microphone(settings: Settings) -> Finding:
-    if settings.tls_cert is not None:
-        return Finding("microphone", "ok", "the page is served by https")
-    if settings.host in ("127.0.0.1", "::1", "localhost"):
-        return Finding("microphone", "ok", "browsers lend the microphone to pages on localhost")
-    return Finding(
-        "microphone",
-        "warning",
-        f"on {settings.host} over plain http, browsers lend the microphone to localhost only",
-        "set --tls-cert and --tls-key, or put an https proxy in front",
-    )

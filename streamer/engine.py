@@ -1,19 +1,16 @@
 """Engine: the live path's only door to the networks, on ONNX Runtime.
 
-`Engine` blocks; `AsyncEngine` is the awaitable in front of it.
+It blocks; `async_engine.AsyncEngine` is the awaitable in front of it.
 S is the frame size, H the width of the speech encoder, D = 512 the width of a latent.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -25,9 +22,8 @@ from daetalker.models.mel import log_mel
 from daetalker.streamer.errors import EngineError
 from daetalker.streamer.media import SAMPLES_PER_FRAME
 
-__all__ = ["AsyncEngine", "Engine", "EngineError", "Speech"]
+__all__ = ["Engine", "EngineError", "Speech"]
 
-_T = TypeVar("_T")
 _Feed = dict[str, NDArray[Any]]
 
 
@@ -179,7 +175,7 @@ class Engine:
         return {"mel": log_mel(samples)[None]}
 
     def _open(self, name: str) -> ort.InferenceSession:
-        path: Path = self.bundle.network(name)
+        self.bundle.network(name)
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -187,8 +183,11 @@ class Engine:
         # Spinning threads burn the core that the video encoder and the neighbours need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
-            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            # Bytes, not the path: what is opened is what was examined.
+            data = self.bundle.read_network(name)
+            return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no public base class
             raise EngineError(f"{self._named(name)} cannot be opened: {error}") from error
 
@@ -200,55 +199,6 @@ class Engine:
 
     def _named(self, name: str) -> str:
         return f"network '{name}' of avatar '{self.bundle.manifest.name}'"
-
-
-class AsyncEngine:
-    """An `Engine` on a worker thread of its own, shared by all sessions.
-
-    Jobs run one at a time, first come first served.  A session asks for at most one frame and one
-    window's networks at a time, so a hop's networks wait for one decode at most and decodes wait
-    for one network at most: neither starves, and sessions take turns.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        """Take over ``engine``; nobody else needs to close it."""
-        self.engine = engine
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-        self._closed = False
-
-    async def speech(self, samples: NDArray[np.float32]) -> Speech:
-        """See `Engine.speech`."""
-        return await self._call(lambda: self.engine.speech(samples))
-
-    async def silence(self) -> Speech:
-        """See `Engine.silence`."""
-        return await self._call(self.engine.silence)
-
-    async def latents(
-        self, hidden: NDArray[np.float32], control: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """See `Engine.latents`."""
-        return await self._call(lambda: self.engine.latents(hidden, control))
-
-    async def frame(self, latent: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Decode one latent ``[D]`` to ``[S, S, 3]``; see `Engine.frames`."""
-        frames = await self._call(lambda: self.engine.frames(latent[None]))
-        rgb: NDArray[np.uint8] = frames[0]
-        return rgb
-
-    async def warm_up(self) -> dict[str, float]:
-        """See `Engine.warm_up`."""
-        return await self._call(self.engine.warm_up)
-
-    async def close(self) -> None:
-        """Finish the job at hand, drop the others and end the thread; may be called again."""
-        self._closed = True
-        await asyncio.to_thread(self._worker.shutdown, wait=True, cancel_futures=True)
-
-    async def _call(self, job: Callable[[], _T]) -> _T:
-        if self._closed:
-            raise EngineError("the engine is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._worker, job)
 
 
 def _median_ms(job: Callable[[], object], rounds: int) -> float:

@@ -6,48 +6,38 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from daetalker.models.bundle import (
-    AvatarBundle,
     BundleError,
     Manifest,
     find_avatar,
-    list_avatars,
-    load_bundle,
 )
+from daetalker.streamer.admission import LOOK_S, Admission
+from daetalker.streamer.async_engine import AsyncEngine
 from daetalker.streamer.clock import Clock, MonotonicClock
-from daetalker.streamer.engine import AsyncEngine, Engine
 from daetalker.streamer.errors import EngineError
+from daetalker.streamer.ice import TurnFinder
 from daetalker.streamer.live_session import LiveSession
+from daetalker.streamer.loading import Avatar, load_avatar, sound_bundles
+from daetalker.streamer.logs import in_session
+from daetalker.streamer.machine import cores
+from daetalker.streamer.mark import Mark
+from daetalker.streamer.metrics import Metrics
+from daetalker.streamer.places import Places, ServerFull
 from daetalker.streamer.presets import PresetBook, PresetError, default_presets_path, watch
-from daetalker.streamer.preview import encode_png, idle_frame
 from daetalker.streamer.profile import PROFILES, Profile
 from daetalker.streamer.protocol import ProtocolError
+from daetalker.streamer.refusals import Refusals
 from daetalker.streamer.session import Session
 from daetalker.streamer.settings import Settings
 from daetalker.streamer.steering import Steering
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Avatar:
-    """A loaded avatar.
-
-    Attributes:
-        preview_png: the avatar at rest.
-        timings_ms: median time of each network at warm-up, in milliseconds.
-    """
-
-    bundle: AvatarBundle
-    engine: AsyncEngine
-    provider: str
-    preview_png: bytes
-    timings_ms: dict[str, float]
 
 
 class Hub:
@@ -59,20 +49,25 @@ class Hub:
         *,
         open_avatar: Callable[[Path, int], Avatar] | None = None,
         clock: Clock | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.settings = settings
+        self.metrics = metrics or Metrics()
+        self.refusals = Refusals(self.metrics)
+        self.turn = TurnFinder()
         self.profile = profile_of(settings)
         self.stopping = asyncio.Event()
-        self._open_avatar = open_avatar or load_avatar
+        self._mark = Mark(settings.mark, settings.mark_corner)
+        self._open_avatar = open_avatar or partial(load_avatar, mark=self._mark)
         self._clock = clock or MonotonicClock()
         self._folders: dict[str, Path] = {}
         self._manifests: dict[str, Manifest] = {}
         self._avatars: dict[str, Avatar] = {}
         self._opening = asyncio.Lock()
         self._default = ""
-        self._seats = 0
-        self._empty = asyncio.Event()
-        self._empty.set()
+        measured = settings.admission == "measured"
+        self._admission = Admission(cores(), self.profile)
+        self._places = Places(settings.max_clients, self._admission if measured else None)
         self.presets = PresetBook(settings.presets or default_presets_path())
         self._live: dict[str, LiveSession] = {}
         self._on_session: list[Callable[[LiveSession], None]] = []
@@ -88,7 +83,7 @@ class Hub:
         """
         folder = find_avatar(self.settings.avatar)
         avatar = await asyncio.to_thread(self._open_avatar, folder, self.settings.threads)
-        others = await asyncio.to_thread(_sound_bundles)
+        others = await asyncio.to_thread(sound_bundles)
         for path, manifest in [*others, (folder, avatar.bundle.manifest)]:
             self._folders[manifest.name] = path
             self._manifests[manifest.name] = manifest
@@ -96,12 +91,18 @@ class Hub:
         self._avatars[self._default] = avatar
         self._warn_of_presets()
         self._spawn(watch(self.presets, self.presets_changed, _presets_broken), "presets")
+        self._spawn(self._look(), "look at the load")
         return avatar
 
     @property
     def default_avatar(self) -> str:
         """Name of the avatar that clients get if they ask for none; empty before ``start``."""
         return self._default
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine of that avatar, after ``start``."""
+        return self._avatars[self._default].engine
 
     @property
     def avatar_names(self) -> list[str]:
@@ -111,7 +112,15 @@ class Hub:
     @property
     def sessions(self) -> int:
         """Places taken."""
-        return self._seats
+        return self._places.taken
+
+    def full(self) -> str:
+        """Why one more client would be refused, a sentence; empty if there is room."""
+        try:
+            self._places.check(self._avatars[self._default].engine.times)
+        except ServerFull as error:
+            return error.message
+        return ""
 
     async def avatar(self, name: str | None = None) -> Avatar:
         """An avatar by name, opened on first use.  Clients name avatars, never paths.
@@ -178,29 +187,53 @@ class Hub:
         return [self._manifests[name] for name in names]
 
     @contextmanager
-    def seat(self) -> Iterator[str]:
-        """Take one of the places; yields the session's id.
+    def seat(self, avatar: Avatar, who: str, kind: Literal["talk", "program"]) -> Iterator[str]:
+        """Take a place with an avatar; yields the session's id.
+
+        Args:
+            who: the client's address, or the program.
 
         Raises:
             ProtocolError: ``server_full``.
         """
-        if self._seats >= self.settings.max_clients:
-            count = self.settings.max_clients
-            places = "The only place is" if count == 1 else f"All {count} places are"
-            raise ProtocolError("server_full", f"{places} taken; try again in a while.")
-        self._seats += 1
-        self._empty.clear()
-        try:
-            yield secrets.token_hex(8)
-        finally:
-            self._seats -= 1
-            if not self._seats:
-                self._empty.set()
+        with self._counted(self._places.seat(avatar.engine.times), who, kind):
+            session_id = secrets.token_hex(8)
+            with in_session(session_id):
+                yield session_id
+
+    @contextmanager
+    def watching(self, live: LiveSession, who: str) -> Iterator[None]:
+        """Be counted as one who watches a session: it takes no place, but its encoding costs.
+
+        Raises:
+            ProtocolError: ``server_full``.
+        """
+        engine = self._avatars[live.avatar.name].engine.times
+        with self._counted(self._places.watching(engine), who, "watch"), in_session(live.id):
+            yield
+
+    @contextmanager
+    def _counted(self, place: AbstractContextManager[None], who: str, kind: str) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(place)
+            except ServerFull as error:
+                self.refusals.note(error.code, who, error.detail)
+                raise
+            self.metrics.session("opened", kind)
+            stack.callback(self.metrics.session, "closed", kind)
+            yield
 
     def new_session(self, avatar: Avatar, session_id: str) -> Session:
         """A new session of that avatar; the caller runs and closes it."""
         return Session(
-            avatar.bundle, avatar.engine, self._clock, profile=self.profile, session_id=session_id
+            avatar.bundle,
+            avatar.engine,
+            self._clock,
+            profile=self.profile,
+            session_id=session_id,
+            mark=self._mark,
+            metrics=self.metrics,
         )
 
     def handle(
@@ -238,7 +271,7 @@ class Hub:
     async def _run_alone(self, avatar: Avatar, ready: asyncio.Future[LiveSession]) -> None:
         gone = asyncio.Event()
         try:
-            with self.seat() as session_id:
+            with self.seat(avatar, "a program", "program") as session_id:
                 session = self.new_session(avatar, session_id)
 
                 async def close() -> None:
@@ -258,6 +291,22 @@ class Hub:
             gone.set()
             ready.cancel()
 
+    async def _look(self) -> None:
+        """Measure what the sessions cost, for as long as the server runs."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due_s = loop.time() + LOOK_S
+            await asyncio.sleep(LOOK_S)
+            engines = [avatar.engine.times for avatar in self._avatars.values()]
+            loads = [live.session.stats().load for live in self._live.values()]
+            self._admission.look(
+                engines,
+                len(loads) + self._places.watchers,
+                troubled=any(load != "ok" for load in loads),
+                lag_s=loop.time() - due_s,
+            )
+            self.metrics.load(self._admission.load(max(engine.workers for engine in engines)))
+
     def _warn_of_presets(self) -> None:
         try:
             self.presets.check(self._manifests[self._default])
@@ -274,37 +323,15 @@ class Hub:
         self.stopping.set()
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await self._places.empty()
         except TimeoutError:
-            logger.warning("%d sessions did not end within %.0f s", self._seats, timeout_s)
+            logger.warning("%d sessions did not end within %.0f s", self.sessions, timeout_s)
         avatars, self._avatars = list(self._avatars.values()), {}
-        for avatar in avatars:
-            await avatar.engine.close()
-
-
-def load_avatar(folder: Path, threads: int) -> Avatar:
-    """Verify a bundle, open and warm up its networks.  Takes seconds; not for the event loop."""
-    bundle = load_bundle(folder)
-    engine = Engine(bundle, threads=threads)
-    timings_ms = engine.warm_up()
-    picture = encode_png(idle_frame(engine))
-    return Avatar(bundle, AsyncEngine(engine), engine.provider, picture, timings_ms)
-
-
-def _sound_bundles() -> list[tuple[Path, Manifest]]:
-    found = []
-    for folder in list_avatars():
-        try:
-            manifest = load_bundle(folder).manifest
-            if manifest.name != folder.name:  # clients would get another avatar than they name
-                raise BundleError(f"it calls itself '{manifest.name}'; rename the folder")
-            found.append((folder, manifest))
-        except BundleError as error:
-            logger.warning("avatar %s is left out: %s", folder.name, error)
-    return found
+        await asyncio.gather(*(avatar.engine.close() for avatar in avatars))
+        self.refusals.flush()
 
 
 def _presets_broken(error: PresetError) -> None:

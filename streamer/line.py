@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from pydantic import BaseModel
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from daetalker.streamer import protocol as p
+from daetalker.streamer.rate_limit import RateLimit
+
+__all__ = ["Line", "RateLimit"]
 
 MAX_MESSAGES_PER_S = 50.0
+MAX_SURPLUS = 1000
+"""Messages beyond that rate after which the client is sent away."""
+
+_NOTED_ELSEWHERE: tuple[p.ErrorCode, ...] = ("server_full", "engine_failed")
+
+FAREWELL_S = 1.0
+"""What a client that does not read gets to hear the goodbye."""
 
 
 class Line:
     """One client's socket, after it has been accepted."""
 
-    def __init__(self, socket: WebSocket, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        socket: WebSocket,
+        now: Callable[[], float] = time.monotonic,
+        refused: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """A line; ``refused`` is called with the reason of every refusal."""
         self._socket = socket
+        self._refused = refused
+        self._surplus = 0
         self._allowed = RateLimit(MAX_MESSAGES_PER_S, now)
         self._complained_too_fast = RateLimit(1.0, now)
+        self._said_goodbye = False
 
     async def receive(self) -> BaseModel:
         """The next good message; bad ones are answered and passed over.
 
         Raises:
+            ProtocolError: ``too_fast`` if the client does not stop flooding.
             WebSocketDisconnect: if the client has gone.
         """
         while True:
@@ -32,6 +54,9 @@ class Line:
             if received["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(received.get("code", 1005))
             if not self._allowed.take():
+                self._surplus += 1
+                if self._surplus >= MAX_SURPLUS:
+                    raise p.ProtocolError("too_fast", "Far too many messages: goodbye.")
                 # One complaint a second: an answer to each would double the flood.
                 if self._complained_too_fast.take():
                     limit = f"{MAX_MESSAGES_PER_S:.0f} messages a second"
@@ -62,38 +87,40 @@ class Line:
 
     async def complain(self, error: p.ProtocolError) -> None:
         """Tell the client of its mistake; the conversation goes on."""
+        self._refused(error.code)
         await self.send(p.Error(code=error.code, message=error.message))
 
-    async def close(self, reason: str) -> None:
-        """Say goodbye and close; nothing happens if the socket is closed already."""
-        try:
-            await self.send(p.Goodbye(reason=reason))
-            await self._socket.close()
-        except (WebSocketDisconnect, RuntimeError, OSError):
+    async def refuse(self, error: p.ProtocolError) -> None:
+        """Tell the client what ends the conversation.
+
+        Raises:
+            WebSocketDisconnect: if the client has gone.
+        """
+        if error.code not in _NOTED_ELSEWHERE:
+            self._refused(error.code)
+        await self.send(p.Error(code=error.code, message=error.message, fatal=True))
+
+    async def goodbye(self, message: str, retry_s: float | None) -> None:
+        """Say goodbye, once; a second time nothing is said, and nobody is waited for.
+
+        Raises:
+            WebSocketDisconnect: if the client has gone.
+        """
+        if self._said_goodbye:
             return
+        self._said_goodbye = True
+        with suppress(TimeoutError):  # it does not read
+            async with asyncio.timeout(FAREWELL_S):
+                await self.send(p.Goodbye(message=message, retry_s=retry_s))
 
+    async def close(self, message: str, retry_s: float | None, code: int = 1000) -> None:
+        """Say goodbye and close.
 
-class RateLimit:
-    """A token bucket: ``rate_per_s`` on average, ``burst`` at once, or else a second's worth.
-
-    For one thread at a time.
-    """
-
-    def __init__(
-        self, rate_per_s: float, now: Callable[[], float], burst: float | None = None
-    ) -> None:
-        self._rate_per_s = rate_per_s
-        self._burst = rate_per_s if burst is None else burst
-        self._now = now
-        self._tokens = self._burst
-        self._last = now()
-
-    def take(self, count: float = 1.0) -> bool:
-        """True if so many more are allowed now; else none is taken."""
-        now = self._now()
-        self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate_per_s)
-        self._last = now
-        if self._tokens < count:
-            return False
-        self._tokens -= count
-        return True
+        Nothing happens if the socket is closed already, or if the client does not read.
+        """
+        try:
+            await self.goodbye(message, retry_s)
+            async with asyncio.timeout(FAREWELL_S):
+                await self._socket.close(code)
+        except (WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
+            return

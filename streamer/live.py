@@ -73,6 +73,7 @@ async def open_avatar(
         PresetError: if the file of presets is wrong.
     """
     values = {"avatar": avatar, "profile": profile, "threads": threads, "max_clients": max_sessions}
+    values["admission"] = "off"  # the program that opens sessions knows how many it wants
     if presets is not None:
         values["presets"] = presets
     hub = Hub(load_settings(values))

@@ -31,6 +31,7 @@ ErrorCode = Literal[
     "buffer_full",
     "too_large",
     "too_fast",
+    "too_many",
 ]
 
 

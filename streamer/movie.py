@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 
 from daetalker.streamer.errors import MovieError
 from daetalker.streamer.media import FPS, VOICE_PER_FRAME, VOICE_RATE, VideoFrame
+from daetalker.streamer.provenance import UNNAMED, Provenance
 
 __all__ = ["MovieError", "write_mp4"]
 
 
 def write_mp4(
-    path: Path, frames: Iterable[VideoFrame], voice: NDArray[np.int16], *, crf: int = 18
+    path: Path,
+    frames: Iterable[VideoFrame],
+    voice: NDArray[np.int16],
+    *,
+    crf: int = 18,
+    about: Provenance = UNNAMED,
+    sign: Callable[[Path], None] | None = None,
 ) -> int:
     """Write frames and voice, both from time 0; returns the number of frames.
 
@@ -27,6 +34,8 @@ def write_mp4(
         frames: taken one by one, so a generator needs no memory.
         voice: ``[N]`` int16, mono at 48 kHz; cut where the frames end.
         crf: H.264 quality, 0 best to 51 worst; 18 is hard to tell from the original.
+        about: what the file says of itself.
+        sign: called with the finished file before it takes its place, and may change it.
 
     Raises:
         MovieError: if the file cannot be written or there are no frames.
@@ -35,6 +44,7 @@ def write_mp4(
     count = 0
     try:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as movie:
+            movie.metadata.update(about.tags())
             for count, frame in enumerate(frames, start=1):
                 if count == 1:
                     video = _video_stream(movie, frame.rgb.shape[0], crf)
@@ -47,6 +57,10 @@ def write_mp4(
                 raise MovieError(f"{path}: there are no frames to write")
             movie.mux(video.encode(None))
             movie.mux(audio.encode(None))
+        with partial.open("ab") as file:
+            file.write(about.xmp_box())
+        if sign is not None:
+            sign(partial)
         partial.replace(path)
     except (av.error.FFmpegError, OSError) as error:
         raise MovieError(f"{path} cannot be written: {error}") from error

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daetalker.models.bundle import AvatarBundle
+from daetalker.streamer.async_engine import AsyncEngine
 from daetalker.streamer.clock import SimulatedClock
 from daetalker.streamer.composer import Composer, Cue, FramePlan
 from daetalker.streamer.control import Control, Timeline
-from daetalker.streamer.engine import AsyncEngine, Engine, Speech
+from daetalker.streamer.engine import Engine, Speech
 from daetalker.streamer.errors import SessionClosed
+from daetalker.streamer.mark import UNMARKED, Mark
 from daetalker.streamer.media import (
     CHUNK_SAMPLES,
     FPS,
@@ -47,6 +49,7 @@ def synthesise(
     profile: Profile = PROFILES["default"],
     steps: int | None = None,
     frames: int | None = None,
+    mark: Mark = UNMARKED,
 ) -> Iterator[VideoFrame]:
     """Render speech to frames, one by one.
 
@@ -56,6 +59,7 @@ def synthesise(
         steps: None for the student, which the live session uses; a number for the teacher with so
             many DDIM steps.
         frames: how many to render; by default as many as the speech started.
+        mark: drawn on every picture; none for measuring.
 
     Raises:
         EngineError: if a network fails, or ``steps`` is out of range.
@@ -77,7 +81,7 @@ def synthesise(
     )
     for plan in plans:
         same = last is not None and np.array_equal(last.latent, plan.latent)
-        rgb = last.rgb if last is not None and same else decode(plan.latent)
+        rgb = last.rgb if last is not None and same else mark.on(decode(plan.latent))
         last = VideoFrame(plan.index, rgb, plan.pose, plan.speaking, plan.latent)
         yield last
 
@@ -127,6 +131,7 @@ def stream_synthesise(
     *,
     control: Control | Timeline | None = None,
     profile: Profile = PROFILES["default"],
+    mark: Mark = UNMARKED,
 ) -> Iterator[VideoFrame]:
     """Pass a voice through the live session on a simulated clock, in chunks of 20 ms.
 
@@ -136,12 +141,13 @@ def stream_synthesise(
     Args:
         voice: ``[N]`` int16, mono at 48 kHz.
         control: of the head; a `Timeline` to change it on the way.
+        mark: drawn on every picture; none for measuring.
 
     Raises:
         EngineError: if a network fails.
     """
     with asyncio.Runner() as runner:
-        stream = _stream(bundle, engine, voice, Timeline.of(control), profile)
+        stream = _stream(bundle, engine, voice, Timeline.of(control), profile, mark)
         try:
             while (frame := runner.run(_next(stream))) is not None:
                 yield frame
@@ -155,9 +161,10 @@ async def _stream(
     voice: NDArray[np.int16],
     timeline: Timeline,
     profile: Profile,
+    mark: Mark,
 ) -> AsyncGenerator[VideoFrame, None]:
     clock, shared = SimulatedClock(), AsyncEngine(engine)
-    session = Session(bundle, shared, clock, profile=profile, session_id="stream")
+    session = Session(bundle, shared, clock, profile=profile, session_id="stream", mark=mark)
     running = asyncio.create_task(session.run())
     wanted, given, heard = frame_count(voice), 0, 0
     try:

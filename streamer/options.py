@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from daetalker.streamer.bench_options import BENCH_SETTINGS, add_benches
+
 if TYPE_CHECKING:
     from daetalker.streamer.settings import Settings
 
-_BENCH_SETTINGS = ("avatar", "profile", "allowance_ms", "threads", "video_kbit_s", "log_level")
 ALL_TABLES = frozenset({1, 2, 3, 4})
-_DOCTOR_SETTINGS = (
-    "host", "port", "avatar", "profile", "threads", "tls_cert", "tls_key", "plugins"
-)  # fmt: skip
+LINK_SETTINGS = ("token_hours", "public_url", "state_folder", "access_secret")
 
 
 def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -73,6 +72,30 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         action="store_true",
         help="pass the speech through the live session on a simulated clock; same frames",
     )
+    render.add_argument(
+        "--mark",
+        default="AI",
+        metavar="TEXT",
+        help="text drawn small into every picture, so that whoever sees it knows that it is "
+        "synthetic; '' draws none (AI)",
+    )
+    render.add_argument(
+        "--mark-corner",
+        choices=("top-left", "top-right", "bottom-left", "bottom-right"),
+        default="bottom-right",
+        help="where it is drawn (bottom-right)",
+    )
+    render.add_argument(
+        "--c2pa",
+        choices=("auto", "off"),
+        default="auto",
+        help="auto signs content credentials into the file if the extra 'c2pa' is installed (auto)",
+    )
+    for flag, text in (
+        ("--c2pa-cert", "PEM certificate to sign with; left out: one made on this computer"),
+        ("--c2pa-key", "PEM private key of that certificate"),
+    ):
+        render.add_argument(flag, type=Path, metavar="FILE", help=text)
     _add_profile_and_threads(render)
 
     # Listed here only: the training extra reads its own options.
@@ -105,27 +128,9 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="measure speed and delay")
     benches = bench.add_subparsers(metavar="WHAT", required=True)
-    live = benches.add_parser(
-        "live",
-        help="a real server and a real client on this machine",
-        description="Start a server, speak to it as a browser would, and measure what comes "
-        "back: frames a second, gaps, mouth-to-screen delay and its parts, processor, memory.",
-    )
-    live.set_defaults(command="bench live")
-    live.add_argument(
-        "--seconds", type=_seconds_from(1), default=60.0, help="measured time in seconds (60)"
-    )
-    live.add_argument(
-        "--audio", type=Path, help="speech file to speak; left out: a voice-like signal is made"
-    )
-    live.add_argument(
-        "--check-seconds",
-        type=_not_negative,
-        default=8.0,
-        help="seconds whose pictures are compared with the offline render; 0 for none (8)",
-    )
-    live.add_argument("--json", action="store_true", help="print one JSON object")
+    add_benches(benches)
 
+    link = _add_link(commands)
     doctor = commands.add_parser("doctor", help="check this machine and say what to fix")
     doctor.set_defaults(command="doctor")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
@@ -135,9 +140,12 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     if wanted == ["serve"]:
         _add_settings(serve, None)
     elif wanted == ["bench"]:
-        _add_settings(live, _BENCH_SETTINGS)
+        for one in benches.choices.values():
+            _add_settings(one, BENCH_SETTINGS)
+    elif wanted == ["link"]:
+        _add_settings(link, LINK_SETTINGS)
     elif wanted == ["doctor"]:
-        _add_settings(doctor, _DOCTOR_SETTINGS)
+        _add_settings(doctor, None)
     return parser
 
 
@@ -199,6 +207,41 @@ def _add_evaluation(evaluate: argparse.ArgumentParser) -> None:
         default=Path(".cache/evaluate"),
         help="folder for decoded frames (.cache/evaluate)",
     )
+
+
+def _add_link(commands: Any) -> argparse.ArgumentParser:
+    link: argparse.ArgumentParser = commands.add_parser(
+        "link",
+        help="print a link that lets one more person in",
+        description="Print a link that opens the page of this user's server once, in one "
+        "browser; or a token for a program.  Needs no running server.",
+    )
+    link.set_defaults(command="link")
+    link.add_argument(
+        "--hours",
+        type=_hours,
+        help="hours for which it may be opened (token_hours, which is 12); a program's token ends "
+        "then",
+    )
+    what = link.add_mutually_exclusive_group()
+    what.add_argument("--watch", metavar="ID", help="only to see and hear the session of that id")
+    what.add_argument(
+        "--operator",
+        action="store_true",
+        help="to do everything: change presets, watch and steer every session",
+    )
+    what.add_argument(
+        "--metrics", action="store_true", help="a program's token for /metrics and nothing else"
+    )
+    link.add_argument(
+        "--program",
+        action="store_true",
+        help="a token for programs (Authorization: Bearer ...) in the place of a link",
+    )
+    link.add_argument(
+        "--url", help="address of the page, if it is another than the server printed at its start"
+    )
+    return link
 
 
 def _tables(text: str) -> frozenset[int]:
@@ -283,7 +326,7 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str] | None) 
         if name == "plugin" or (names is not None and name not in names):
             continue  # tables are for the file
         default = field.default
-        shown = "" if default is None or default in ((), "") else f" ({default})"
+        shown = "" if default in (None, ()) or not str(default) else f" ({default})"
         text = (field.description or "") + shown
         parser.add_argument(
             "--" + name.replace("_", "-"),
@@ -316,6 +359,16 @@ def _not_negative(text: str) -> float:
         value = -1.0
     if not 0 <= value <= 600:
         raise argparse.ArgumentTypeError(f"'{text}' must be 0 to 600 seconds")
+    return value
+
+
+def _hours(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 24 * 366:
+        raise argparse.ArgumentTypeError(f"'{text}' must be hours, more than 0 and at most 8784")
     return value
 
 

@@ -40,10 +40,14 @@ class Pacer:
         """Seconds by which frame ``index`` is overdue; negative before it is due."""
         return self._clock.now() - self.frame_due_s(index)
 
-    def is_stale(self, index: int) -> bool:
-        """True if frame ``index`` is overdue by more than a frame: a newer one should be shown."""
+    def is_stale(self, index: int, after_s: float = 0.0) -> bool:
+        """True if frame ``index`` is overdue by more than a frame: a newer one should be shown.
+
+        Args:
+            after_s: ask for so many seconds from now.
+        """
         # The margin keeps rounding of the clock from deciding.
-        return self.late_s(index) > FRAME_S + 1e-6
+        return self.late_s(index) + after_s > FRAME_S + 1e-6
 
     async def until_frame(self, index: int) -> None:
         """Wait until the frame is due; return at once if it is overdue."""

@@ -26,7 +26,7 @@ SECURITY_HEADERS = {
     # Everything comes from this server; WebSockets to it count as 'self'.
     "Content-Security-Policy": "; ".join(
         [
-            "default-src 'none'",
+            "default-src 'none'",  # so nothing of what is not listed: no objects, frames, prefetch
             "script-src 'self'",
             "style-src 'self'",
             "img-src 'self' data:",
@@ -42,11 +42,22 @@ SECURITY_HEADERS = {
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "microphone=(self), camera=(), geolocation=(), payment=()",
+    "Permissions-Policy": "microphone=(self), camera=(), display-capture=(), geolocation=(), "
+    "payment=(), usb=(), serial=(), bluetooth=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+
+HSTS = "max-age=31536000"
+"""A browser that has seen it never again speaks plain http to this host, on any port.  So it is
+sent only where somebody has set a certificate for the host, not with one of our own making."""
+
+
+def security_headers(own_certificate: bool) -> dict[str, str]:
+    """The headers of every answer of a server."""
+    return SECURITY_HEADERS | ({"Strict-Transport-Security": HSTS} if own_certificate else {})
 
 
 @dataclass(frozen=True)

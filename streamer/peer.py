@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import av
 import numpy as np
 from aiortc import (
     MediaStreamTrack,
@@ -28,14 +27,17 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.codecs import h264, vpx
-from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription, candidate_from_sdp
+from numpy.typing import NDArray
 
 from daetalker.streamer.media import VOICE_RATE
+from daetalker.streamer.metrics import Metrics
+from daetalker.streamer.offer_limits import check_secured, check_size
 from daetalker.streamer.protocol import Candidate, ProtocolError
 from daetalker.streamer.session import Session
 from daetalker.streamer.tap import MediaTap
-from daetalker.streamer.tracks import VideoTrack, VoiceTrack
+from daetalker.streamer.tracks import Departures, VideoTrack, VoiceTrack
+from daetalker.streamer.voice_receiver import VoiceReceiver
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ CONNECT_TIMEOUT_S = 20.0
 NO_VOICE_AFTER_S = 1.0
 """The face comes alive this long after connecting, even if no sound has arrived."""
 
+TOO_MUCH_AUDIO = "far too many packets of sound"
 MAX_MEDIA_SECTIONS = 8
 MAX_GAP_SAMPLES = VOICE_RATE
 """A jump of the client's timestamps over a second is a new timeline, not a gap to fill."""
@@ -76,8 +79,11 @@ class Peer:
         lost_after_s: float = 12.0,
         tap: MediaTap | None = None,
         listens: bool = True,
+        metrics: Metrics | None = None,
     ) -> None:
         """A peer of a session; one that does not listen only watches it."""
+        metrics = metrics or Metrics()
+        self._departures = Departures(metrics)
         self.media_started = asyncio.Event()
         """Set when sound arrives, or soon after connecting where none does."""
         self._session = session
@@ -95,6 +101,10 @@ class Peer:
         self._microphone: asyncio.Future[MediaStreamTrack] = (
             asyncio.get_running_loop().create_future()
         )
+        self._voice = VoiceReceiver(
+            self._hear, metrics, too_much=lambda: self._lose(TOO_MUCH_AUDIO)
+        )
+        self._expected, self._shift = 0, 0
         self._closed = False
 
     async def answer(self, offer_sdp: str) -> str:
@@ -111,9 +121,12 @@ class Peer:
         self._connection.on("track", self._on_track)
         # Added before the offer is read, so that both are matched to its sections and share the
         # connection's one stream id: that is what makes a browser play them in sync.
-        self._connection.addTrack(VoiceTrack(self._outlet, self._tap))
+        audio = self._connection.addTransceiver(
+            VoiceTrack(self._outlet, self._tap, self._departures), direction="sendrecv"
+        )
+        audio.setCodecPreferences(_opus_only())
         video = self._connection.addTransceiver(
-            VideoTrack(self._outlet, self._tap), direction="sendonly"
+            VideoTrack(self._outlet, self._tap, self._departures), direction="sendonly"
         )
         video.setCodecPreferences(_vp8_first())
         try:
@@ -123,14 +136,16 @@ class Peer:
             await self._connection.setLocalDescription()
         # SDP is another program's text: whatever the library trips over is the offer's fault.
         except Exception as error:
-            logger.info("offer refused: %r", error)
+            # Its text may quote the offer, which belongs into no log.
+            logger.info("offer refused: %s", type(error).__name__)
             raise ProtocolError("bad_sdp", "The offer cannot be used: " + _reason(error)) from None
         return str(self._connection.localDescription.sdp)
 
     async def add_candidate(self, candidate: RTCIceCandidate | None) -> None:
         """Take one of the client's ICE candidates after its offer; None says there are no more."""
         # Name resolution of a candidate may fail; another candidate may still do.
-        with suppress(ConnectionError, OSError, ValueError):
+        # What else the library trips over is the candidate's fault too.
+        with suppress(Exception):
             await self._connection.addIceCandidate(candidate)
 
     async def run(self) -> str:
@@ -141,7 +156,7 @@ class Peer:
         """
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._pump_microphone(), name="peer microphone"),
+                group.create_task(self._follow_microphone(), name="peer microphone"),
                 group.create_task(self._watch_connecting(), name="peer connecting"),
                 group.create_task(self._watch_network(), name="peer network"),
             ]
@@ -172,36 +187,28 @@ class Peer:
             self._lose("the connection was lost")
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        if self._listens and track.kind == "audio" and not self._microphone.done():
-            self._microphone.set_result(track)
+        if not self._listens or track.kind != "audio" or self._microphone.done():
+            return
+        for transceiver in self._connection.getTransceivers():
+            if transceiver.receiver.track is track:
+                self._voice.attach(transceiver.receiver)
+        self._microphone.set_result(track)
 
-    async def _pump_microphone(self) -> None:
-        """Microphone -> mono 48 kHz int16 -> session, with positions from the RTP timestamps."""
-        track = await self._microphone
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=VOICE_RATE)
-        expected, shift = 0, 0
-        while True:
-            try:
-                packet = await track.recv()
-            except MediaStreamError:
-                self._lose("the microphone ended")
-                return
-            if not isinstance(packet, av.AudioFrame):
-                continue
-            for sound in resampler.resample(packet):
-                pcm = sound.to_ndarray().reshape(-1).astype(np.int16)
-                if sound.pts is None or sound.time_base is None:
-                    pts = expected
-                else:
-                    pts = round(sound.pts * sound.time_base * VOICE_RATE) + shift
-                if abs(pts - expected) > MAX_GAP_SAMPLES:
-                    shift += expected - pts
-                    pts = expected
-                expected = pts + len(pcm)
-                if self._tap is not None:
-                    self._tap.heard(pts, pcm)
-                self._session.push_voice(pcm, pts)
-                self.media_started.set()
+    async def _follow_microphone(self) -> None:
+        await self._voice.follow(await self._microphone)
+        self._lose("the microphone ended")
+
+    def _hear(self, pcm: NDArray[np.int16], position: int) -> None:
+        """Voice -> session, with positions on one timeline whatever the client's clock does."""
+        pts = position + self._shift
+        if abs(pts - self._expected) > MAX_GAP_SAMPLES:
+            self._shift += self._expected - pts
+            pts = self._expected
+        self._expected = pts + pcm.size
+        if self._tap is not None:
+            self._tap.heard(pts, pcm)
+        self._session.push_voice(pcm, pts)
+        self.media_started.set()
 
     async def _watch_connecting(self) -> None:
         try:
@@ -242,6 +249,7 @@ def check_offer(sdp: str, needs_audio: bool = True) -> None:
     Raises:
         ProtocolError: ``bad_sdp`` or ``no_audio``.
     """
+    check_size(sdp)
     try:
         description = SessionDescription.parse(sdp)
         kinds = [(media.kind, media.direction) for media in description.media]
@@ -251,6 +259,7 @@ def check_offer(sdp: str, needs_audio: bool = True) -> None:
         raise ProtocolError(
             "bad_sdp", f"The offer must have 1 to {MAX_MEDIA_SECTIONS} media sections."
         )
+    check_secured(description)
     if not needs_audio:
         return
     if not any(kind == "audio" and way in ("sendrecv", "sendonly", None) for kind, way in kinds):
@@ -283,6 +292,13 @@ def _vp8_first() -> list[Any]:
     return sorted(codecs, key=lambda codec: codec.mimeType.lower() != "video/vp8")
 
 
+def _opus_only() -> list[Any]:
+    codecs = RTCRtpSender.getCapabilities("audio").codecs
+    return [codec for codec in codecs if codec.mimeType.lower() == "audio/opus"]
+
+
 def _reason(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__).rstrip(".") + "."
+    """What the library says, which may quote a line of any length."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return (clean if len(clean) <= 120 else clean[:119] + "…").rstrip(".") + "."

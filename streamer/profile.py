@@ -22,7 +22,7 @@ class Profile:
     name: str
     hop_frames: int
     lookahead_frames: int
-    allowance_s: float = 0.06
+    allowance_s: float = 0.04
 
     def __post_init__(self) -> None:
         if not 1 <= self.hop_frames <= 16 or not 1 <= self.lookahead_frames <= 8:
@@ -37,6 +37,6 @@ class Profile:
 
 
 PROFILES = {
-    "default": Profile("default", hop_frames=4, lookahead_frames=3),
+    "default": Profile("default", hop_frames=3, lookahead_frames=3),
     "low_latency": Profile("low_latency", hop_frames=2, lookahead_frames=2),
 }

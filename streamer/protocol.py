@@ -36,6 +36,7 @@ from daetalker.streamer.messages import (
 from daetalker.streamer.server_messages import (
     Answer,
     AvatarInfo,
+    ConsentInfo,
     Error,
     Goodbye,
     IceServer,
@@ -58,6 +59,7 @@ __all__ = [
     "Candidate",
     "ClientMessage",
     "Command",
+    "ConsentInfo",
     "DeletePreset",
     "Error",
     "ErrorCode",
@@ -174,7 +176,9 @@ def sentence(error: ValidationError) -> str:
     kind = first["type"]
     if kind == "json_invalid":
         return "The message is not JSON."
-    where = ".".join(str(part) for part in first["loc"])
+    # The name of a field that there is not is the client's own text.
+    where = "".join(c if c.isprintable() else "?" for c in ".".join(map(str, first["loc"])))
+    where = where if len(where) <= 80 else where[:79] + "…"
     if kind == "union_tag_not_found":
         return "type: every message is an object with a text field 'type'."
     if kind == "union_tag_invalid":

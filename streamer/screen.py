@@ -1,11 +1,16 @@
-"""Screen: what is given out, to all who read, and the count of it."""
+"""Screen: what is given out, to all who read, marked, and the count of it."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from daetalker.streamer.clock import Clock
+from daetalker.streamer.mark import UNMARKED, Mark
 from daetalker.streamer.media import FRAME_S, VideoFrame, VoiceChunk
 from daetalker.streamer.outlet import Outlet
 
@@ -23,11 +28,14 @@ class Screen:
         late: those given out more than half a frame after they were due.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, mark: Mark = UNMARKED) -> None:
+        """No reader yet; ``mark`` is drawn on every picture that is given out."""
         self.shown: VideoFrame | None = None
         self.frames = 0
         self.late = 0
         self._clock = clock
+        self._mark = mark
+        self._unmarked: NDArray[np.uint8] | None = None
         self._shown_at_s: deque[float] = deque()
         # Never changed, but replaced: readers come and go in threads of their own while the
         # session goes through them.
@@ -48,7 +56,7 @@ class Screen:
         """Give a frame out, ``late_s`` after it was due."""
         if late_s > FRAME_S / 2.0:
             self.late += 1
-        self.shown = frame
+        frame = self.shown = self._marked(frame)
         self.frames += 1
         now_s = self._clock.now()
         self._shown_at_s.append(now_s)
@@ -56,6 +64,13 @@ class Screen:
             self._shown_at_s.popleft()
         for outlet in self._outlets:
             outlet.offer_video(frame)
+
+    def _marked(self, frame: VideoFrame) -> VideoFrame:
+        """With the mark.  A picture that is held is drawn on once, and stays one picture."""
+        if self.shown is not None and frame.rgb is self._unmarked:
+            return replace(frame, rgb=self.shown.rgb)
+        self._unmarked = frame.rgb
+        return replace(frame, rgb=self._mark.on(frame.rgb))
 
     def speak(self, chunk: VoiceChunk) -> None:
         """Give 20 ms of voice out."""

@@ -11,6 +11,7 @@ from daetalker.streamer.messages import PROTOCOL_VERSION, ErrorCode, Message
 __all__ = [
     "Answer",
     "AvatarInfo",
+    "ConsentInfo",
     "Error",
     "Goodbye",
     "IceServer",
@@ -54,14 +55,29 @@ class PoseRange(Message):
     roll: Range
 
 
+class ConsentInfo(Message):
+    """Who is shown by an avatar, and who agreed to what; texts may be empty."""
+
+    person: str
+    agreed_by: str
+    statement: str
+    uses: list[str]
+    date: str
+
+
 class AvatarInfo(Message):
-    """What a client needs to know of an avatar.  ``size`` is the frame's side in pixels."""
+    """What a client needs to know of an avatar.  ``size`` is the frame's side in pixels.
+
+    ``synthetic`` is true where nobody's likeness is shown; ``consent`` says who agreed, or why
+    nobody had to.
+    """
 
     name: str
     label: str
     size: int
     fps: int
     synthetic: bool
+    consent: ConsentInfo
     pose_range: PoseRange
     presets: list[PresetInfo]
 
@@ -89,13 +105,17 @@ class PluginInfo(Message):
 class Welcome(Message):
     """Answer to ``hello``.  ``delay_ms`` is how long the voice and the video are held back.
 
-    ``can_edit`` says whether this client may save presets.
+    ``can_edit`` says whether this client may save presets.  ``synthetic`` is true of every session
+    there is: its pictures are generated, whoever they show.  ``mark`` is the text drawn into them,
+    empty for none.
     """
 
     type: Literal["welcome"] = "welcome"
     protocol: int = PROTOCOL_VERSION
     session: str
     avatar: AvatarInfo
+    synthetic: Literal[True] = True
+    mark: str
     profile: str
     delay_ms: FiniteFloat
     ice_servers: list[IceServer]
@@ -119,7 +139,11 @@ class PoseAngles(Message):
 
 
 class State(Message):
-    """How the session is doing, twice a second.  ``late`` counts frames that missed their time."""
+    """How the session is doing, twice a second.  ``late`` counts frames that missed their time.
+
+    ``load``: ``reduced`` while some frames are left out, ``overloaded`` while fewer than 15 a
+    second are shown.
+    """
 
     type: Literal["state"] = "state"
     speaking: bool
@@ -129,6 +153,7 @@ class State(Message):
     pose: PoseAngles
     preset: str | None
     muted: bool
+    load: Literal["ok", "reduced", "overloaded"]
 
 
 class Presets(Message):
@@ -155,7 +180,11 @@ class Pong(Message):
 
 
 class Goodbye(Message):
-    """Last message before the server closes the socket; ``reason`` is a short phrase."""
+    """Last message before the server closes the socket; ``message`` is a short phrase.
+
+    ``retry_s``: seconds after which the client may come back by itself; null: it should not.
+    """
 
     type: Literal["goodbye"] = "goodbye"
-    reason: str
+    message: str
+    retry_s: FiniteFloat | None

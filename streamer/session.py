@@ -16,13 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daetalker.models.bundle import AvatarBundle
+from daetalker.streamer.async_engine import AsyncEngine
 from daetalker.streamer.clock import Clock
 from daetalker.streamer.composer import Composer, Cue, FramePlan
 from daetalker.streamer.control import Control
-from daetalker.streamer.engine import AsyncEngine, Speech
+from daetalker.streamer.decimation import Decimation
+from daetalker.streamer.engine import Speech
 from daetalker.streamer.errors import EngineError, SessionClosed
 from daetalker.streamer.feed import Feed, Utterance
+from daetalker.streamer.frame_log import FrameLog
 from daetalker.streamer.intake import Intake
+from daetalker.streamer.mark import UNMARKED, Mark
 from daetalker.streamer.media import (
     CHUNK_SAMPLES,
     VOICE_PER_FRAME,
@@ -31,6 +35,7 @@ from daetalker.streamer.media import (
     VoiceChunk,
     VoiceResampler,
 )
+from daetalker.streamer.metrics import Metrics
 from daetalker.streamer.outlet import Outlet
 from daetalker.streamer.pacer import Pacer
 from daetalker.streamer.profile import Profile
@@ -65,14 +70,24 @@ class Session:
         *,
         profile: Profile,
         session_id: str,
+        mark: Mark = UNMARKED,
+        metrics: Metrics | None = None,
     ) -> None:
-        """A session that has not begun; ``engine`` is shared and stays open when it ends."""
+        """A session that has not begun; ``engine`` is shared and stays open when it ends.
+
+        Args:
+            mark: drawn on every picture that leaves, for whomever.
+            metrics: where stages and frames are counted; left out: nowhere that anybody looks.
+        """
         self.session_id = session_id
         self.bundle = bundle
         self.profile = profile
         self._engine = engine
         self._clock = clock
-        self._stopwatch = Stopwatch(clock)
+        metrics = metrics or Metrics()
+        self._stopwatch = Stopwatch(clock, metrics)
+        self._frames = FrameLog(metrics)
+        self._decimation = Decimation()
 
         self._control = Control()
         self._epoch = 0
@@ -88,9 +103,8 @@ class Session:
         self._plans: asyncio.Queue[_Stamped[FramePlan]] = asyncio.Queue(64)
         # Full: drawing waits, two seconds ahead of what is shown.
         self._ready: asyncio.Queue[_Stamped[VideoFrame]] = asyncio.Queue(50)
-        self._screen = Screen(clock)
+        self._screen = Screen(clock, mark)
         self._drawn: VideoFrame | None = None
-        self._skipped = 0
 
         self._pacer: Pacer | None = None
         self._running = False
@@ -222,7 +236,8 @@ class Session:
             frames=self._screen.frames,
             fps=self._screen.fps(elapsed_s),
             late=self._screen.late,
-            skipped=self._skipped,
+            skipped=self._frames.skipped,
+            load=self._frames.load(self._clock.now()),
             speaking=shown.speaking if shown else False,
             pose=shown.pose if shown else (0.0, 0.0, 0.0),
             delay_s=self.profile.delay_s,
@@ -264,7 +279,7 @@ class Session:
             if self._cues.full():
                 dropped = self._cues.get_nowait().item
                 self._cues.task_done()
-                self._skipped += self.profile.hop_frames if dropped else 0
+                self._frames.skip(self.profile.hop_frames if dropped else 0)
             self._cues.put_nowait(_Stamped(self._epoch, cue))
         self._voice.push(np.zeros_like(pcm) if muted else pcm, utterance, last)
 
@@ -303,23 +318,29 @@ class Session:
                 cue = stamped.item
                 if cue is None:
                     continue
-                last = cue.window.first_frame + self.profile.hop_frames - 1
+                first = cue.window.first_frame
+                last = first + self.profile.hop_frames - 1
                 if pacer.is_stale(last) and not self._cues.empty():
-                    self._skipped += self.profile.hop_frames
+                    self._frames.skip(self.profile.hop_frames)
                     continue
+                # Wanted so early that the first frame can still be drawn.
+                due_s = pacer.frame_due_s(first) - self._decimation.frame_s
                 spoken = None
                 if stamped.epoch == epoch and cue.has_speech:
-                    spoken = await self._timed("speech", self._engine.speech(cue.window.samples))
+                    hearing = self._engine.speech(cue.window.samples, due_s)
+                    spoken = await self._timed("speech", hearing)
                 if epoch != self._epoch:  # interrupted meanwhile: first shut the mouth
                     epoch = self._epoch
                     await self._plan_all(epoch, await self._fall_silent(rest))
                 if stamped.epoch != epoch:
                     cue, spoken = cue.silenced(), None
-                await self._plan_all(epoch, await self._compose(cue, spoken, rest))
+                await self._plan_all(epoch, await self._compose(cue, spoken, rest, due_s))
             finally:
                 self._cues.task_done()
 
-    async def _compose(self, cue: Cue, spoken: Speech | None, rest: Speech) -> list[FramePlan]:
+    async def _compose(
+        self, cue: Cue, spoken: Speech | None, rest: Speech, due_s: float
+    ) -> list[FramePlan]:
         control = self._control
         steering = self._composer.steer(cue, spoken.pose if spoken else None, rest.pose, control)
         if self._composer.released and self._control is control:
@@ -327,13 +348,14 @@ class Session:
             self._control = Control(muted=control.muted)
         talking, resting = None, None
         if spoken is not None:
-            talking = await self._latents(spoken, steering)
+            talking = await self._latents(spoken, steering, due_s)
         if cue.has_silence:
-            resting = await self._latents(rest, steering)
+            resting = await self._latents(rest, steering, due_s)
         return self._composer.blend(cue, talking, resting)
 
     async def _fall_silent(self, rest: Speech) -> list[FramePlan]:
-        resting = await self._latents(rest, self._composer.steering)
+        now_s = self._clock.now()
+        resting = await self._latents(rest, self._composer.steering, now_s)
         return self._composer.fall_silent(self._screen.shown, resting)
 
     async def _plan_all(self, epoch: int, plans: list[FramePlan]) -> None:
@@ -347,20 +369,35 @@ class Session:
             try:
                 if epoch != self._epoch:
                     continue
-                if pacer.is_stale(plan.index) and not self._plans.empty():
-                    self._skipped += 1
+                if not self._is_worth_drawing(plan.index, pacer):
+                    self._frames.skip()
                     continue
-                rgb = await self._pixels(plan.latent)
+                rgb = await self._pixels(plan.latent, pacer.frame_due_s(plan.index))
                 frame = VideoFrame(plan.index, rgb, plan.pose, plan.speaking, plan.latent)
                 self._drawn = frame
                 await self._ready.put(_Stamped(epoch, frame))
             finally:
                 self._plans.task_done()
 
-    async def _pixels(self, latent: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def _is_worth_drawing(self, index: int, pacer: Pacer) -> bool:
+        draws = self._decimation.draws
+        if not draws(index):
+            return False
+        # One that comes too late is still better than none.
+        newer = range(index + 1, index + 1 + self._plans.qsize())
+        if not pacer.is_stale(index, self._decimation.frame_s) or not any(map(draws, newer)):
+            return True
+        self._decimation.miss(self._clock.now())
+        return False
+
+    async def _pixels(self, latent: NDArray[np.float32], due_s: float) -> NDArray[np.uint8]:
         if self._drawn is not None and np.array_equal(self._drawn.latent, latent):
             return self._drawn.rgb
-        return await self._timed("frame", self._engine.frame(latent))
+        start_s = self._clock.now()
+        rgb = await self._timed("frame", self._engine.frame(latent, due_s))
+        now_s = self._clock.now()
+        self._decimation.note(now_s - start_s, now_s)
+        return rgb
 
     async def _show(self, pacer: Pacer) -> None:
         """Give frames out when they are due; between them every reader holds the last."""
@@ -370,7 +407,9 @@ class Session:
                 await pacer.until_frame(frame.index)
             if epoch != self._epoch:
                 continue
-            self._screen.show(frame, pacer.late_s(frame.index))
+            late_s = pacer.late_s(frame.index)
+            self._frames.show(frame.index, late_s, self._clock.now())
+            self._screen.show(frame, late_s)
 
     def _speak(self, chunk: VoiceChunk) -> None:
         self._screen.speak(chunk)
@@ -379,8 +418,10 @@ class Session:
 
     # Helpers.
 
-    async def _latents(self, speech: Speech, steering: NDArray[np.float32]) -> NDArray[np.float32]:
-        return await self._timed("latents", self._engine.latents(speech.hidden, steering))
+    async def _latents(
+        self, speech: Speech, steering: NDArray[np.float32], due_s: float
+    ) -> NDArray[np.float32]:
+        return await self._timed("latents", self._engine.latents(speech.hidden, steering, due_s))
 
     async def _timed(self, stage: str, job: Awaitable[_T]) -> _T:
         start_s = self._clock.now()

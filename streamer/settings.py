@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -18,47 +19,34 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from daetalker.streamer.errors import StreamerError
+from daetalker.streamer.mark import Mark
+from daetalker.streamer.network_settings import NameList, NetworkSettings
 
 ENV_PREFIX = "DAETALKER_"
 CONFIG_ENV = "DAETALKER_CONFIG"
 DEFAULT_CONFIG = Path("daetalker.toml")
 
-NameList = Annotated[tuple[str, ...], NoDecode]
+SECRET_NAMES = ("credential", "password", "secret", "token")
 
 
 class SettingsError(StreamerError, ValueError):
     """A setting is wrong; the message names it, its source's spelling and what it must be."""
 
 
-class Settings(BaseSettings):
+class Settings(NetworkSettings):
     """Everything that can be set.  Each description starts with what it is and names the unit."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every network")
-    port: int = Field(8080, ge=0, le=65535, description="TCP port; 0 takes any free one")
-    tls_cert: Path | None = Field(
-        None,
-        description="PEM certificate file for https, which browsers demand before they lend the "
-        "microphone to any page that is not on localhost",
-    )
-    tls_key: Path | None = Field(None, description="PEM private key file of that certificate")
-    allowed_origins: NameList = Field(
-        (),
-        description="further web origins whose pages may open a session, comma separated, such as "
-        "https://talk.example.org; the page's own origin always may",
-    )
     avatar: str = Field("mira", description="avatar's name, or the folder of a bundle")
     profile: Literal["default", "low_latency"] = Field(
         "default", description="how speech is cut: default (steadier) or low_latency (sooner)"
@@ -70,21 +58,33 @@ class Settings(BaseSettings):
         description="time kept for computing before a frame is due, in milliseconds; more is "
         "steadier, less is sooner; left out: the profile's own",
     )
-    max_clients: int = Field(4, ge=1, le=256, description="people served at the same time")
-    threads: int = Field(2, ge=1, le=64, description="processor threads a network may use")
+    max_clients: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="most people served at the same time; left out: as many as the computer can "
+        "serve without dropping frames",
+    )
+    admission: Literal["measured", "off"] = Field(
+        "measured",
+        description="measured: a client that would take frames from the others is refused; off: "
+        "only max_clients counts",
+    )
+    threads: int = Field(
+        2, ge=1, le=64, description="processor threads of the networks, and jobs done side by side"
+    )
     video_kbit_s: int = Field(
         2000, ge=100, le=20000, description="bit rate of the video at the start, in kbit/s"
     )
-    stun_servers: NameList = Field(
-        (),
-        description="STUN servers, comma separated, such as stun:stun.example.org:3478; none are "
-        "needed on one machine or one local network",
+    mark: str = Field(
+        "AI",
+        description="text drawn small into every picture, so that whoever sees it knows that it "
+        "is synthetic: letters, digits and signs of ASCII, 32 at most; '' draws none",
     )
-    turn_server: str | None = Field(
-        None, description="TURN server, such as turn:turn.example.org:3478, for strict firewalls"
+    mark_corner: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = Field(
+        "bottom-right",
+        description="where it is drawn: top-left, top-right, bottom-left or bottom-right",
     )
-    turn_username: str = Field("", description="user name for the TURN server")
-    turn_credential: str = Field("", description="password for the TURN server; sent to clients")
     lost_after_s: float = Field(
         12.0, ge=2, le=120, description="silence on the network after which a client is gone, in s"
     )
@@ -105,48 +105,29 @@ class Settings(BaseSettings):
     plugin: dict[str, dict[str, Any]] = Field(
         {}, description="the tables [plugin.NAME]", repr=False
     )
-    control_token: SecretStr | None = Field(
-        None,
-        description="secret that programs must send to list, watch and steer sessions that are "
-        "not theirs (Authorization: Bearer ..., or ?token=); without one only programs on this "
-        "machine may, and only while the server listens on localhost",
-    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="how much is logged: debug, info, warning or error"
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="text for people, or json: one object a line, for machines"
+    )
     bench_log: Path | None = Field(
-        None, description="file for the raw times of one session, written by `daetalker bench`"
+        None,
+        description="folder for the raw times and voices of the sessions, which only `daetalker "
+        "bench` should ask for",
     )
 
-    @field_validator("allowed_origins", "stun_servers", "plugins", mode="before")
+    @field_validator("plugins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("stun_servers")
+    @field_validator("mark")
     @classmethod
-    def _is_stun(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for server in value:
-            if not server.startswith(("stun:", "stuns:")):
-                raise ValueError(f"'{server}' must start with stun: or stuns:")
-        return value
-
-    @field_validator("turn_server")
-    @classmethod
-    def _is_turn(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("turn:", "turns:")):
-            raise ValueError("must start with turn: or turns:")
-        return value
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _is_origin(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
-                raise ValueError(f"'{origin}' must look like https://talk.example.org")
-        return value
+    def _can_be_drawn(cls, value: str) -> str:
+        return Mark(value).text
 
     @field_validator("voice_folder")
     @classmethod
@@ -155,32 +136,16 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no folder {value}")
         return value
 
-    @field_validator("tls_cert", "tls_key")
-    @classmethod
-    def _is_file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError(f"there is no file {value}")
-        return value
-
-    @model_validator(mode="after")
-    def _has_both_tls_files(self) -> Settings:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key must be set together")
-        return self
-
-    @property
-    def ice_servers(self) -> list[dict[str, Any]]:
-        """STUN and TURN servers as the browser's ``iceServers`` wants them."""
-        servers: list[dict[str, Any]] = [{"urls": [server]} for server in self.stun_servers]
-        if self.turn_server is not None:
-            servers.append(
-                {
-                    "urls": [self.turn_server],
-                    "username": self.turn_username,
-                    "credential": self.turn_credential,
-                }
-            )
-        return servers
+    def secrets(self) -> list[str]:
+        """Words that no log may contain, those of the plugins' tables included."""
+        words = []
+        own = ((name, getattr(self, name, None)) for name in type(self).model_fields)
+        for name, value in chain(own, *(table.items() for table in self.plugin.values())):
+            if isinstance(value, SecretStr):
+                words.append(value.get_secret_value())
+            elif isinstance(value, str) and name.endswith(SECRET_NAMES):
+                words.append(value)
+        return words
 
 
 def load_settings(flags: Mapping[str, Any] | None = None, config: Path | None = None) -> Settings:

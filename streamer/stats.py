@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from daetalker.streamer.clock import Clock
+from daetalker.streamer.frame_log import Load
+from daetalker.streamer.metrics import Metrics
 
 __all__ = ["SessionStats", "StageTimes", "Stopwatch"]
 
@@ -31,7 +33,8 @@ class SessionStats:
         frames: frames given out so far.
         fps: frames a second over the last 2 s.
         late: frames given out more than half a frame after they were due.
-        skipped: frames never drawn because newer ones were due already.
+        skipped: frames never drawn, because the computer could not draw all of them in time.
+        load: how it copes at this moment; see `FrameLog.load`.
         speaking: True if the frame now shown is speech.
         pose: yaw, pitch, roll in degrees of the frame now shown.
         delay_s: from hearing a sample to giving it out.
@@ -44,6 +47,7 @@ class SessionStats:
     fps: float
     late: int
     skipped: int
+    load: Load
     speaking: bool
     pose: tuple[float, float, float]
     delay_s: float
@@ -55,13 +59,16 @@ class SessionStats:
 class Stopwatch:
     """Collects how long the stages of one session take, by its clock."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, metrics: Metrics) -> None:
         self._clock = clock
+        self._metrics = metrics
         self._times_ms: dict[str, deque[float]] = {}
 
     def note(self, stage: str, start_s: float) -> None:
         """Note a run of ``stage`` that began at clock time ``start_s`` and ends now."""
-        took_ms = 1000.0 * (self._clock.now() - start_s)
+        took_s = self._clock.now() - start_s
+        took_ms = 1000.0 * took_s
+        self._metrics.stage(stage, took_s)
         # Made with its first figure inside, so that nobody meets an empty one.
         if stage in self._times_ms:
             self._times_ms[stage].append(took_ms)

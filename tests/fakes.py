@@ -9,8 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from daetalker.streamer.async_engine import AsyncEngine
 from daetalker.streamer.clock import SimulatedClock
-from daetalker.streamer.engine import AsyncEngine, Speech
+from daetalker.streamer.engine import Speech
 
 _T = TypeVar("_T")
 WINDOW = 50
@@ -37,27 +38,27 @@ class FakeEngine(AsyncEngine):
         self.failure: Exception | None = None
         self._turn = asyncio.Lock()
 
-    async def speech(self, samples: NDArray[np.float32]) -> Speech:
-        return await self._work("speech", lambda: _speech(1.0))
+    async def speech(self, samples: NDArray[np.float32], due_s: float = 0.0) -> Speech:
+        return await self._job("speech", lambda: _speech(1.0))
 
     async def silence(self) -> Speech:
-        return await self._work("silence", lambda: _speech(0.0))
+        return await self._job("silence", lambda: _speech(0.0))
 
     async def latents(
-        self, hidden: NDArray[np.float32], control: NDArray[np.float32]
+        self, hidden: NDArray[np.float32], control: NDArray[np.float32], due_s: float = 0.0
     ) -> NDArray[np.float32]:
-        return await self._work(
+        return await self._job(
             "latents", lambda: np.concatenate([hidden, control[:, :3]], axis=1).astype(np.float32)
         )
 
-    async def frame(self, latent: NDArray[np.float32]) -> NDArray[np.uint8]:
+    async def frame(self, latent: NDArray[np.float32], due_s: float = 0.0) -> NDArray[np.uint8]:
         level = np.uint8(round(255 * float(np.clip(latent[0], 0.0, 1.0))))
-        return await self._work("frame", lambda: np.full((4, 4, 3), level, np.uint8))
+        return await self._job("frame", lambda: np.full((4, 4, 3), level, np.uint8))
 
     async def close(self) -> None:
         pass
 
-    async def _work(self, name: str, job: Callable[[], _T]) -> _T:
+    async def _job(self, name: str, job: Callable[[], _T]) -> _T:
         async with self._turn:
             self.calls[name] += 1
             if self.failure is not None:

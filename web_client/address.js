@@ -19,3 +19,8 @@ export function socketAddress(base, token) {
   if (token) address.searchParams.set("token", token);
   return address;
 }
+
+/** @param {string} hostname of the page's address @returns {boolean} whether no network is needed to reach it */
+export function isLocal(hostname) {
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname) || hostname.endsWith(".localhost");
+}

@@ -10,6 +10,7 @@ export function stageElements() {
     stage: find("stage", HTMLElement),
     preview: find("preview", HTMLImageElement),
     video: find("video", HTMLVideoElement),
+    still: find("still", HTMLCanvasElement),
     stateText: find("state-text", HTMLElement),
     synthetic: find("synthetic", HTMLElement),
     pitch: find("pitch", HTMLElement),
@@ -21,6 +22,7 @@ export function stageElements() {
     text: find("notice-text", HTMLElement),
     countdown: find("notice-countdown", HTMLElement),
     action: find("notice-action", HTMLButtonElement),
+    wish: find("notice-wish", HTMLButtonElement),
     stop: find("notice-stop", HTMLButtonElement),
   };
 }

@@ -6,15 +6,18 @@
  * a session that somebody else speaks through, for example a voice agent.
  */
 
-import { socketAddress, tokenOf } from "./address.js";
+import { isLocal, socketAddress, tokenOf } from "./address.js";
 import { AvatarChoice } from "./avatar_choice.js";
 import { find, inspectable } from "./dom.js";
 import { Head } from "./head.js";
 import { figureElements, headElements, prepareToWatch, stageElements } from "./elements.js";
+import { HealthLine } from "./health_line.js";
 import { LiveFigures } from "./live_figures.js";
 import { WATCH_WORDS, WORDS } from "./messages.js";
 import { MicrophoneError, missingAbility } from "./microphone.js";
 import { MicrophoneBar } from "./microphone_bar.js";
+import { watchNetwork } from "./network_watch.js";
+import { showState } from "./page_state.js";
 import { Peer } from "./peer.js";
 import { Plugins } from "./plugins.js";
 import { say } from "./protocol.js";
@@ -23,7 +26,7 @@ import { Toast } from "./toast.js";
 
 /** @typedef {import("./protocol.js").State} ServerState */
 /** @typedef {import("./protocol.js").ClientMessage} ClientMessage */
-/** @typedef {"idle" | "asking" | import("./peer.js").PeerState} PageState */
+/** @typedef {import("./page_state.js").PageState} PageState */
 
 const query = new URLSearchParams(location.search);
 const watch = query.get("watch");
@@ -35,6 +38,7 @@ const stopButton = find("stop", HTMLButtonElement);
 const interruptButton = find("interrupt", HTMLButtonElement);
 const noticeAction = find("notice-action", HTMLButtonElement);
 const noticeStop = find("notice-stop", HTMLButtonElement);
+const noticeWish = find("notice-wish", HTMLButtonElement);
 const hearSwitch = find("hear", HTMLInputElement);
 const tip = find("tip", HTMLElement);
 
@@ -62,6 +66,7 @@ const microphone = new MicrophoneBar(
   },
 );
 const figures = new LiveFigures(figureElements(), stage.frames, words.quiet);
+const health = new HealthLine(find("health", HTMLElement), stage.frames);
 const avatars = new AvatarChoice(
   {
     box: find("avatar-choice", HTMLElement),
@@ -89,7 +94,8 @@ let run = 0;
 
 // ---------------------------------------------------------------- the story
 
-async function start() {
+/** @param {{patient?: boolean}} [wish] `patient`: to wait for a place where there is none */
+async function start({ patient = false } = {}) {
   const mine = (run += 1);
   peer?.close();
   peer = null;
@@ -117,6 +123,7 @@ async function start() {
     microphone: track,
     avatar: watch === null ? avatars.name : null,
     watch,
+    patient,
     onState: (next, detail) => {
       if (mine !== run) return;
       enter(next, detail);
@@ -161,7 +168,7 @@ function leave() {
   plugins.setSession(null);
 }
 
-/** Everything that looks different from one state to the next. @param {PageState} next @param {{code?: string, retry_ms?: number}} [detail] */
+/** Everything that looks different from one state to the next. @param {PageState} next @param {import("./peer.js").Detail} [detail] */
 function enter(next, detail = {}) {
   state = next;
   const running = next === "connecting" || next === "live" || next === "waiting";
@@ -170,46 +177,18 @@ function enter(next, detail = {}) {
   microphone.enable(running, watch === null && next === "live");
   head.enable(next === "live");
   if (next === "idle" || next === "failed") head.setCanEdit(false);
+  if (next === "failed") microphone.close();
   if (next !== "live") {
     serverState = null;
     figures.show(null);
   }
+  health.enable(next === "live");
   showTip("");
-  switch (next) {
-    case "idle":
-      stage.setState(words.ready, "ready");
-      stage.showIdle();
-      break;
-    case "asking":
-      stage.setState(words.asking, "busy");
-      stage.showBusy(words.askingHint);
-      break;
-    case "connecting":
-      stage.setState(words.connecting, "busy");
-      stage.showBusy(words.connectingHint);
-      break;
-    case "live":
-      stage.setState(words.listening, "listening");
-      stage.showLive();
-      if (watch === null) restoreWishes();
-      else head.forget();
-      break;
-    case "waiting":
-      stage.freeze();
-      stage.setState(words.waiting, "busy");
-      if (detail.code === "unknown_session") stage.showBusy(WATCH_WORDS.noSession);
-      else stage.showNotice(detail.code ?? "connection_lost", detail.retry_ms ?? 0);
-      break;
-    case "failed":
-      microphone.close();
-      stage.freeze();
-      stage.setState(words.failed, "failed");
-      stage.showNotice(detail.code ?? "");
-      noticeAction.dataset["code"] = detail.code ?? "";
-      break;
-    case "closed":
-      break;
-  }
+  showState(stage, words, next, detail, !navigator.onLine && !isLocal(location.hostname));
+  noticeAction.dataset["code"] = detail.code ?? "";
+  if (next !== "live") return;
+  if (watch === null) restoreWishes();
+  else head.forget();
 }
 
 /** A new session of the server knows nothing of what was set before the connection broke. */
@@ -246,6 +225,7 @@ function showAvatar(avatar) {
 function showServerState(next) {
   serverState = next;
   head.follow(next);
+  health.follow(next);
   plugins.setState(next);
   showBadge();
   figures.show(state === "live" ? next : null);
@@ -265,6 +245,7 @@ stopButton.addEventListener("click", stop);
 interruptButton.addEventListener("click", () => send(say.interrupt()));
 find("cancel", HTMLButtonElement).addEventListener("click", stop);
 noticeStop.addEventListener("click", stop);
+noticeWish.addEventListener("click", () => void start({ patient: true }));
 noticeAction.addEventListener("click", () => {
   if (state === "waiting") peer?.retryNow();
   else if (noticeAction.dataset["code"] === "unsupported_protocol") location.reload();
@@ -274,11 +255,16 @@ hearSwitch.addEventListener("change", () => void hear());
 document.addEventListener("keydown", (event) => {
   if (head.takeKey(event)) event.preventDefault();
 });
-window.addEventListener("online", () => peer?.state === "waiting" && peer.retryNow());
+watchNetwork(() => peer?.nudge());
 window.addEventListener("pagehide", () => peer?.close());
 window.addEventListener("pageshow", (event) => event.persisted && stop());
 
-setInterval(() => void peer?.stats().then((report) => figures.measure(report)), 1000);
+async function measure() {
+  const report = await peer?.stats();
+  figures.measure(report);
+  health.measure(report);
+}
+setInterval(() => void measure(), 1000);
 
 inspectable(() => ({
   state,

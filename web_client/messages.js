@@ -45,7 +45,7 @@ const NOTICES = Object.freeze({
   server_full: {
     title: "All places are taken",
     text: "The server is talking with as many people as it can.",
-    action: "Try now",
+    action: "Try again",
   },
   engine_failed: {
     title: "The avatar has stopped",
@@ -72,10 +72,35 @@ const NOTICES = Object.freeze({
     text: "Open this page on the server's own machine, or with ?token= and the server's control token in its address.",
     action: "Try again",
   },
+  signed_out: {
+    title: "A new link is needed",
+    text: "The link of this page is used up or too old. Ask whoever runs the server for a new one, and open it in this browser.",
+    action: "Try again",
+  },
+  too_many: {
+    title: "Too many connections",
+    text: "Your address has as many open as the server allows. Close another window of this page, then try again.",
+    action: "Try again",
+  },
+  session_over: {
+    title: "This session is over",
+    text: "The server has ended it.",
+    action: "Start again",
+  },
+  session_gone: {
+    title: "The watched session is over",
+    text: "It does not come back. The newest session, whichever that is, can be watched with ?watch=latest in this page's address.",
+    action: "Look again",
+  },
   // The way between.
   unreachable: {
     title: "The server does not answer",
     text: "Check that it is running and that you are online.",
+    action: "Try now",
+  },
+  offline: {
+    title: "This device is offline",
+    text: "As soon as there is a network again, the page tries again by itself.",
     action: "Try now",
   },
   connection_lost: {
@@ -85,7 +110,12 @@ const NOTICES = Object.freeze({
   },
   media_blocked: {
     title: "Sound and picture do not get through",
-    text: "The server answers, but a firewall seems to block WebRTC (UDP). Try another network or ask for a TURN server.",
+    text: "Your network blocks the direct way (UDP) to the server. Try another network, or ask the host for a TURN server.",
+    action: "Try now",
+  },
+  relay_silent: {
+    title: "Sound and picture do not get through",
+    text: "Your network blocks the direct way (UDP), and the host's TURN server does not answer. Try another network, or tell the host.",
     action: "Try now",
   },
   server_stopping: {
@@ -93,7 +123,31 @@ const NOTICES = Object.freeze({
     text: "It is being stopped or restarted.",
     action: "Try now",
   },
+  goodbye: {
+    title: "The server said goodbye",
+    text: "It wants to be asked again in a moment.",
+    action: "Try now",
+  },
 });
+
+/** A break of what worked a moment ago: what is said of it, below one and the same calm title. */
+const COMING_BACK = Object.freeze({
+  title: "Connection lost, coming back…",
+  action: "Try now",
+  /** @type {Readonly<Record<string, string>>} */
+  texts: Object.freeze({
+    connection_lost: "Nothing needs to be set again.",
+    unreachable: "The server does not answer yet.",
+    offline: "This device is offline at the moment.",
+    server_stopping: "The server is being restarted.",
+    goodbye: "The server is being restarted.",
+    server_full: "Your place is not free yet.",
+    too_many: "The server still counts the old connection.",
+  }),
+});
+
+/** Where the server's own sentence says more than any that could be written here. */
+const SERVER_KNOWS = new Set(["server_full", "too_many", "goodbye", "session_over"]);
 
 /** @type {Notice} */
 const UNKNOWN = Object.freeze({
@@ -104,10 +158,24 @@ const UNKNOWN = Object.freeze({
 
 /**
  * @param {string} code a failure of this page, or an error code of the server
+ * @param {{again?: boolean, retry_ms?: number, message?: string}} [detail] `again` with `retry_ms`: a
+ *   break of what worked before; `message`: the server's own sentence
  * @returns {Notice}
  */
-export function noticeFor(code) {
-  return NOTICES[code] ?? UNKNOWN;
+export function noticeFor(code, { again = false, retry_ms, message } = {}) {
+  const said = SERVER_KNOWS.has(code) && message ? asSentence(message) : undefined;
+  const calm = COMING_BACK.texts[code];
+  if (again && retry_ms !== undefined && calm !== undefined) {
+    return { title: COMING_BACK.title, text: said ?? calm, action: COMING_BACK.action };
+  }
+  const notice = NOTICES[code] ?? UNKNOWN;
+  return said ? { ...notice, text: said } : notice;
+}
+
+/** The server's goodbyes are short phrases. @param {string} phrase @returns {string} */
+function asSentence(phrase) {
+  const end = /[.!?…]$/.test(phrase) ? "" : ".";
+  return phrase.charAt(0).toUpperCase() + phrase.slice(1) + end;
 }
 
 /** @param {number} seconds whole seconds @returns {string} */
@@ -131,6 +199,19 @@ export const WORDS = Object.freeze({
   microphoneSwitched: "The microphone was unplugged. Now using another one.",
   microphoneKept: "That microphone cannot be used. The one before is still on.",
   voiceBlocked: "The browser does not let the voice play yet. Click the switch once more.",
+});
+
+/**
+ * The one line about the quality of what is live.
+ * @type {Readonly<Record<import("./health.js").Trouble, string>>}
+ */
+export const HEALTH_WORDS = Object.freeze({
+  "": "",
+  frozen: "No new pictures at the moment.",
+  overloaded: "The server has too much to do: the picture stutters, the voice does not.",
+  reduced: "The server is busy: a little fewer pictures for now.",
+  lossy: "Your connection loses packets: picture and voice may stutter.",
+  slow: "Your connection is slow: what you do here shows late.",
 });
 
 /** What is said otherwise where somebody else's session is watched. */

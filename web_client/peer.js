@@ -10,8 +10,8 @@
  * Without a microphone it watches somebody else's session: picture and voice come, nothing goes.
  */
 
-import { retryDelayMs } from "./backoff.js";
-import { say } from "./protocol.js";
+import { BUSY, retryDelayMs } from "./backoff.js";
+import { MediaLink } from "./media_link.js";
 import { Signalling, systemTimers } from "./signalling.js";
 import { Waits } from "./waits.js";
 
@@ -21,9 +21,18 @@ import { Waits } from "./waits.js";
 /** @typedef {import("./protocol.js").State} State */
 /** @typedef {import("./protocol.js").Preset} Preset */
 /** @typedef {import("./protocol.js").ServerError} ServerError */
+/** @typedef {import("./signalling.js").Ending} Ending */
 /** @typedef {import("./signalling.js").Socket} Socket */
 /** @typedef {import("./signalling.js").Timers} Timers */
 /** @typedef {"connecting" | "live" | "waiting" | "failed" | "closed"} PeerState */
+
+/**
+ * @typedef {object} Detail
+ * @property {string} [code] of messages.js: what went wrong last, as long as it is not live again
+ * @property {string} [message] the server's own words for it
+ * @property {number} [retry_ms] until the next attempt
+ * @property {boolean} [again] it has been live before: this is a break, not a beginning
+ */
 
 /**
  * @typedef {object} PeerConfig
@@ -31,8 +40,9 @@ import { Waits } from "./waits.js";
  * @property {MediaStreamTrack | null} microphone null: only see and hear
  * @property {string | null} [avatar]
  * @property {string | null} [watch] id of the session to watch, or "latest"
+ * @property {boolean} [patient] waits for a place where there is none
  * @property {boolean} [persistent] never gives up: for a screen that nobody stands at
- * @property {(state: PeerState, detail: {code?: string, retry_ms?: number}) => void} onState
+ * @property {(state: PeerState, detail: Detail) => void} onState
  * @property {(stream: MediaStream) => void} onStream picture and voice, in one stream
  * @property {(welcome: Welcome) => void} onWelcome
  * @property {(state: State) => void} onServerState twice a second
@@ -45,16 +55,23 @@ import { Waits } from "./waits.js";
 
 /** From opening the socket to the first picture. */
 const CONNECT_WITHIN_MS = 15_000;
+/** An attempt older than this may have begun in a network that is gone. */
+const FRESH_FOR_MS = 3_000;
 /** ICE often heals by itself: a short break of a phone's network is not worth a new session. */
 const HEAL_WITHIN_MS = 4_000;
 /** So long alive, and the next break starts again with the shortest wait. */
 const STABLE_AFTER_MS = 10_000;
+/** After a break the server may hold our own place for a while, and so have no other. */
+const OWN_PLACE_MS = 60_000;
 
 /** Answers to the hello or the offer that end the attempt, though not the conversation. */
 const REFUSED = new Set(["unknown_session"]);
-/** Errors after which a retry without a change would end the same way. */
+/** What would come to the same end without a change. */
 const FINAL = new Set([
   "not_allowed",
+  "signed_out",
+  "session_gone",
+  "session_over",
   "engine_failed",
   "unknown_avatar",
   "unsupported_protocol",
@@ -72,10 +89,15 @@ export class Peer {
   /** @type {PeerState} */
   #state = "connecting";
   #attempt = 0;
+  #began_ms = 0;
+  /** When it was live last; NaN before the first time. */
+  #live_ms = NaN;
+  /** Why it is not live. @type {Detail} */
+  #trouble = {};
   /** @type {Signalling | null} */
   #signalling = null;
-  /** @type {RTCPeerConnection | null} */
-  #connection = null;
+  /** @type {MediaLink | null} */
+  #link = null;
   /** Of the present attempt. */
   #waits;
 
@@ -104,16 +126,27 @@ export class Peer {
     if (this.#state === "waiting" || this.#state === "failed") this.#start();
   }
 
+  /** There may be another network, or none, or much time may have passed: looks, or tries anew. */
+  nudge() {
+    if (this.#state === "live") this.#signalling?.probe();
+    const stale = this.#timers.now_ms() - this.#began_ms > FRESH_FOR_MS;
+    if (this.#state === "connecting" && stale) this.#start();
+    // Who waits for a place has nothing to gain from a hurry.
+    if (this.#state === "waiting" && !BUSY.has(this.#trouble.code ?? "")) {
+      this.#attempt = 0;
+      this.#start();
+    }
+  }
+
   /** Speaks with another microphone from now on, in this attempt and in later ones. @param {MediaStreamTrack} track */
   async replaceMicrophone(track) {
     this.#microphone = track;
-    const sender = this.#connection?.getTransceivers()[0]?.sender;
-    await sender?.replaceTrack(track);
+    await this.#link?.replaceMicrophone(track);
   }
 
   /** @returns {Promise<RTCStatsReport | null>} */
   async stats() {
-    return this.#state === "live" && this.#connection ? this.#connection.getStats() : null;
+    return this.#state === "live" && this.#link ? this.#link.stats() : null;
   }
 
   /** Ends everything; may be called again. */
@@ -124,9 +157,10 @@ export class Peer {
 
   #start() {
     this.#tearDown();
-    this.#enter("connecting");
+    this.#began_ms = this.#timers.now_ms();
+    this.#enter("connecting", this.#trouble);
     this.#waits.start("connect", CONNECT_WITHIN_MS, () =>
-      this.#lose(this.#connection ? "media_blocked" : "unreachable"),
+      this.#lose({ code: this.#link?.blockedCode ?? "unreachable" }),
     );
     this.#signalling = new Signalling({
       openSocket: this.#config.openSocket,
@@ -134,7 +168,7 @@ export class Peer {
       watch: this.#config.watch ?? null,
       timers: this.#timers,
       onMessage: (message) => this.#receive(message),
-      onEnd: (code) => this.#lose(code),
+      onEnd: (ending) => this.#lose(ending),
     });
   }
 
@@ -143,10 +177,10 @@ export class Peer {
     switch (message.type) {
       case "welcome":
         this.#config.onWelcome(message);
-        if (this.#state === "connecting") void this.#offer(message.ice_servers);
+        if (this.#state === "connecting") this.#connect(message.ice_servers);
         break;
       case "answer":
-        void this.#accept(message.sdp);
+        void this.#link?.accept(message.sdp);
         break;
       case "state":
         this.#config.onServerState(message);
@@ -156,7 +190,7 @@ export class Peer {
         break;
       case "error":
         if (message.fatal || (this.#state === "connecting" && refuses(message.code))) {
-          this.#lose(message.code);
+          this.#lose({ code: codeOf(message), message: message.message });
         } else {
           this.#config.onServerError?.(message);
         }
@@ -168,54 +202,17 @@ export class Peer {
   }
 
   /** @param {RTCIceServer[]} iceServers */
-  async #offer(iceServers) {
-    const create = this.#config.createConnection ?? ((config) => new RTCPeerConnection(config));
-    const connection = (this.#connection = create({ iceServers }));
-    if (this.#microphone) connection.addTransceiver(this.#microphone, { direction: "sendrecv" });
-    else connection.addTransceiver("audio", { direction: "recvonly" });
-    connection.addTransceiver("video", { direction: "recvonly" });
-    connection.ontrack = (event) => {
-      if (this.#connection !== connection) return;
-      lowDelay(event.receiver);
-      const stream = event.streams[0];
-      if (stream) this.#config.onStream(stream);
-    };
-    // Candidates may come before the offer is on its way: the server would not know what they are for.
-    let offered = false;
-    /** @type {(RTCIceCandidate | null)[]} */
-    const early = [];
-    connection.onicecandidate = ({ candidate }) => {
-      if (this.#connection !== connection) return;
-      if (offered) this.send(say.candidate(candidate));
-      else early.push(candidate);
-    };
-    connection.onconnectionstatechange = () => {
-      if (this.#connection === connection) this.#follow(connection.connectionState);
-    };
-    try {
-      await connection.setLocalDescription();
-      if (this.#connection !== connection) return;
-      this.send(say.offer(connection.localDescription?.sdp ?? ""));
-      offered = true;
-      early.forEach((candidate) => this.send(say.candidate(candidate)));
-    } catch (error) {
-      if (this.#connection !== connection) return;
-      console.warn("The browser could not make an offer.", error);
-      this.#lose("bad_sdp");
-    }
-  }
-
-  /** @param {string} sdp */
-  async #accept(sdp) {
-    const connection = this.#connection;
-    if (!connection || connection.signalingState !== "have-local-offer") return;
-    try {
-      await connection.setRemoteDescription({ type: "answer", sdp });
-    } catch (error) {
-      if (this.#connection !== connection) return;
-      console.warn("The browser could not use the answer.", error);
-      this.#lose("bad_sdp");
-    }
+  #connect(iceServers) {
+    const { onStream, createConnection } = this.#config;
+    this.#link = new MediaLink({
+      iceServers,
+      microphone: this.#microphone,
+      send: (message) => this.send(message),
+      onStream,
+      onState: (state) => this.#follow(state),
+      onFail: (code) => this.#lose({ code }),
+      ...(createConnection ? { createConnection } : {}),
+    });
   }
 
   /** @param {RTCPeerConnectionState} connectionState */
@@ -226,34 +223,66 @@ export class Peer {
         if (this.#state !== "connecting") return;
         this.#waits.end("connect");
         this.#waits.start("stable", STABLE_AFTER_MS, () => (this.#attempt = 0));
+        this.#trouble = {};
         this.#enter("live");
         break;
       case "disconnected":
-        this.#waits.start("heal", HEAL_WITHIN_MS, () => this.#lose("connection_lost"));
+        // Where the socket is dead too, there is nothing that could heal.
+        this.#signalling?.probe();
+        this.#waits.start("heal", HEAL_WITHIN_MS, () => this.#lose({ code: "connection_lost" }));
         break;
       case "failed":
       case "closed":
-        this.#lose(this.#state === "live" ? "connection_lost" : "media_blocked");
+        this.#lose({
+          code:
+            this.#state === "live"
+              ? "connection_lost"
+              : (this.#link?.blockedCode ?? "media_blocked"),
+        });
         break;
     }
   }
 
-  /** The one way down: tears the attempt down, then waits for the next or gives up. @param {string} code */
-  #lose(code) {
+  /** The one way down: tears the attempt down, then waits for the next or gives up. @param {Ending} ending */
+  #lose({ code: said, message, retry_s }) {
     if (this.#state === "closed" || this.#state === "failed" || this.#state === "waiting") return;
+    if (this.#state === "live") this.#live_ms = this.#timers.now_ms();
     this.#tearDown();
-    if (FINAL.has(code) && !this.#config.persistent) {
-      this.#enter("failed", { code });
+    const code = this.#meant(said);
+    const again = !Number.isNaN(this.#live_ms);
+    this.#trouble = { code, again, ...(message ? { message } : {}) };
+    if (this.#isFinal(code)) {
+      this.#enter("failed", this.#trouble);
       return;
     }
-    const retry_ms = retryDelayMs(this.#attempt, this.#random(), code);
+    // Our own old place is free soon: no reason for the long waits of a full server.
+    const ours = again && BUSY.has(code) && !this.#config.patient && !this.#config.persistent;
+    const why = { ...(ours ? {} : { code }), ...(retry_s ? { retry_s } : {}) };
+    const retry_ms = retryDelayMs(this.#attempt, this.#random(), why);
     // A server without a session to watch is well: what comes after it is a first attempt again.
     this.#attempt = code === "unknown_session" ? 0 : this.#attempt + 1;
     this.#waits.start("retry", retry_ms, () => this.#start());
-    this.#enter("waiting", { code, retry_ms });
+    this.#enter("waiting", { ...this.#trouble, retry_ms });
   }
 
-  /** @param {PeerState} state @param {{code?: string, retry_ms?: number}} [detail] */
+  /** What an ending means to who watches: sessions never come back, but `latest` goes on to the next. @param {string} code */
+  #meant(code) {
+    const { watch } = this.#config;
+    const ended = code === "session_over" || code === "goodbye";
+    if (watch === "latest" && ended) return "unknown_session";
+    if (watch && watch !== "latest" && code === "unknown_session") return "session_gone";
+    return code;
+  }
+
+  /** @param {string} code */
+  #isFinal(code) {
+    if (this.#config.persistent) return false;
+    if (!BUSY.has(code)) return FINAL.has(code);
+    const gone_ms = this.#timers.now_ms() - this.#live_ms;
+    return !this.#config.patient && !(gone_ms < OWN_PLACE_MS);
+  }
+
+  /** @param {PeerState} state @param {Detail} [detail] */
   #enter(state, detail = {}) {
     if (this.#state === "closed") return;
     this.#state = state;
@@ -262,28 +291,15 @@ export class Peer {
 
   #tearDown() {
     this.#waits.endAll();
-    const connection = this.#connection;
-    this.#connection = null;
-    connection?.close();
-    const signalling = this.#signalling;
+    this.#link?.close();
+    this.#link = null;
+    this.#signalling?.close();
     this.#signalling = null;
-    signalling?.close();
   }
 }
 
 /** @param {string} code @returns {boolean} */
 const refuses = (code) => FINAL.has(code) || REFUSED.has(code);
 
-/**
- * Asks for the smallest buffer the network allows. The two are older and newer names of one wish;
- * browsers that know neither keep their own choice.
- * @param {RTCRtpReceiver} receiver
- */
-function lowDelay(receiver) {
-  const hints =
-    /** @type {{jitterBufferTarget?: number | null, playoutDelayHint?: number | null}} */ (
-      receiver
-    );
-  if ("jitterBufferTarget" in receiver) hints.jitterBufferTarget = 0;
-  else if ("playoutDelayHint" in receiver) hints.playoutDelayHint = 0;
-}
+/** The same word for a single wish and for the whole page: only the latter ends the conversation. @param {ServerError} error */
+const codeOf = ({ code, fatal }) => (fatal && code === "not_allowed" ? "signed_out" : code);

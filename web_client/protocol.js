@@ -18,22 +18,24 @@ export const PROTOCOL = 1;
  */
 /**
  * @typedef {{name: string, label: string, size: number, fps: number, synthetic: boolean,
- *   pose_range: PoseRange, presets: Preset[]}} Avatar
+ *   consent: {person: string, agreed_by: string, statement: string, uses: string[], date: string},
+ *   pose_range: PoseRange, presets: Preset[]}} Avatar  `synthetic`: nobody's likeness is shown
  */
 /** @typedef {{name: string, script: string | null}} PluginInfo  `script`: address of an ES module for the page */
 /**
- * @typedef {{type: "welcome", protocol: number, session: string, avatar: Avatar, profile: string,
- *   delay_ms: number, ice_servers: RTCIceServer[], can_edit: boolean, plugins: PluginInfo[]}} Welcome
+ * @typedef {{type: "welcome", protocol: number, session: string, avatar: Avatar, synthetic: boolean,
+ *   mark: string, profile: string, delay_ms: number, ice_servers: RTCIceServer[], can_edit: boolean, plugins: PluginInfo[]}} Welcome
  */
 /** @typedef {{type: "presets", presets: Preset[]}} Presets */
 /** @typedef {{type: "answer", sdp: string}} Answer */
+/** @typedef {"ok" | "reduced" | "overloaded"} Load  reduced: the server leaves out some pictures now */
 /**
  * @typedef {{type: "state", speaking: boolean, fps: number, latency_ms: number, late: number,
- *   pose: Pose, preset: string | null, muted: boolean}} State
+ *   pose: Pose, preset: string | null, muted: boolean, load: Load}} State
  */
 /** @typedef {{type: "error", code: string, message: string, fatal: boolean}} ServerError */
 /** @typedef {{type: "pong", id: number}} Pong */
-/** @typedef {{type: "goodbye", reason: string}} Goodbye */
+/** @typedef {{type: "goodbye", message: string, retry_s: number | null}} Goodbye  `retry_s` null: do not come back */
 /** @typedef {Welcome | Answer | State | Presets | ServerError | Pong | Goodbye} ServerMessage */
 /** @typedef {{type: string, [field: string]: unknown}} ClientMessage */
 
@@ -128,6 +130,11 @@ const number = (value, path) => void (Number.isFinite(value) || refuse(path, "a 
 /** @type {Check} */
 const integer = (value, path) => void (Number.isInteger(value) || refuse(path, "a whole number"));
 
+/** @param {string[]} words @returns {Check} */
+const oneOf = (words) => (value, path) =>
+  void (
+    words.includes(/** @type {string} */ (value)) || refuse(path, `one of ${words.join(", ")}`)
+  );
 /** @param {Check} check @returns {Check} */
 const nullable = (check) => (value, path) => void (value === null || check(value, path));
 /** @param {Check} check @returns {Check} */
@@ -168,6 +175,13 @@ export const checkAvatar = object({
   size: integer,
   fps: number,
   synthetic: flag,
+  consent: object({
+    person: text,
+    agreed_by: text,
+    statement: text,
+    uses: list(text),
+    date: text,
+  }),
   pose_range: object({ yaw: interval, pitch: interval, roll: interval }),
   presets: list(preset),
 });
@@ -178,6 +192,8 @@ const SERVER_MESSAGES = {
     protocol: integer,
     session: text,
     avatar: checkAvatar,
+    synthetic: flag,
+    mark: text,
     profile: text,
     delay_ms: number,
     ice_servers: list(object({})),
@@ -193,11 +209,12 @@ const SERVER_MESSAGES = {
     pose: object(pose),
     preset: nullable(text),
     muted: flag,
+    load: oneOf(["ok", "reduced", "overloaded"]),
   }),
   presets: object({ presets: list(preset) }),
   error: object({ code: text, message: text, fatal: flag }),
   pong: object({ id: integer }),
-  goodbye: object({ reason: text }),
+  goodbye: object({ message: text, retry_s: nullable(number) }),
 };
 
 /**

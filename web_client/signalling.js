@@ -29,17 +29,38 @@ export const systemTimers = {
  * @typedef {Pick<WebSocket, "send" | "close" | "onopen" | "onmessage" | "onclose" | "onerror">} Socket */
 
 /**
+ * Why it ended: a code of messages.js, and what the server has said of it.
+ * @typedef {object} Ending
+ * @property {string} code
+ * @property {string} [message] the server's own sentence for people
+ * @property {number | null} [retry_s] when the server wants to be asked again
+ */
+
+/**
  * @typedef {object} SignallingConfig
  * @property {() => Socket} openSocket
  * @property {string | null} avatar
  * @property {string | null} [watch] a session that is there already
  * @property {(message: ServerMessage) => void} onMessage
- * @property {(code: string) => void} onEnd called once, never after close()
+ * @property {(ending: Ending) => void} onEnd called once, never after close()
  * @property {Timers} [timers]
  */
 
 const PING_EVERY_MS = 5_000;
 const SILENT_FOR_MS = 12_000;
+/** An answer to a question of ours is here by then, or there is nobody. */
+const ANSWER_WITHIN_MS = 2_500;
+
+/** A timer that comes so late tells of a busy computer. */
+const LATE_MS = 1_000;
+
+/** What a close code of the server means; docs/protocol.md has the table. */
+const CLOSE_CODES = new Map([
+  [1001, "server_stopping"],
+  [1013, "server_full"],
+  [4401, "signed_out"],
+  [4429, "too_many"],
+]);
 
 export class Signalling {
   #config;
@@ -51,6 +72,10 @@ export class Signalling {
   #ping = 0;
   /** @type {any} */
   #pingTimer = null;
+  /** The ping that must be answered soon; 0: none. */
+  #awaited = 0;
+  /** @type {any} */
+  #answerTimer = null;
 
   /** @param {SignallingConfig} config */
   constructor(config) {
@@ -63,7 +88,9 @@ export class Signalling {
       this.send(say.hello(config.avatar, config.watch));
     };
     this.#socket.onmessage = (event) => this.#receive(event.data);
-    this.#socket.onclose = () => this.#end(this.#open ? "connection_lost" : "unreachable");
+    this.#socket.onclose = ({ code }) => {
+      this.#end({ code: CLOSE_CODES.get(code) ?? this.#lostCode() });
+    };
     // An error is always followed by a close; the handler only keeps it from being unhandled.
     this.#socket.onerror = () => {};
     this.#schedulePing();
@@ -72,6 +99,14 @@ export class Signalling {
   /** Sends one message; silently nothing before the socket is open and after the end. @param {ClientMessage} message */
   send(message) {
     if (this.#open && !this.#ended) this.#socket.send(JSON.stringify(message));
+  }
+
+  /** Something may have happened to the line: asks, and ends if there is no answer soon. */
+  probe() {
+    if (this.#ended || this.#awaited > 0) return;
+    this.#awaited = this.#ping += 1;
+    this.send(say.ping(this.#awaited));
+    this.#expectAnswer(ANSWER_WITHIN_MS);
   }
 
   /** Says goodbye and closes. May be called again. */
@@ -94,19 +129,34 @@ export class Signalling {
       console.warn(`Message of the server ignored. ${error.message}`);
       return;
     }
+    // Only the answer itself: other words may have been on their way while the computer slept.
+    if (message.type === "pong" && message.id >= this.#awaited) {
+      this.#timers.clear(this.#answerTimer);
+      this.#awaited = 0;
+    }
     if (message.type === "goodbye") {
-      // The reasons are words for people; only the server's own end deserves a word of its own.
-      this.#end(message.reason.includes("stopping") ? "server_stopping" : "connection_lost");
+      const { message: words, retry_s } = message;
+      this.#end({ code: retry_s === null ? "session_over" : "goodbye", message: words, retry_s });
       return;
     }
     this.#config.onMessage(message);
+  }
+
+  /** @param {number} within_ms */
+  #expectAnswer(within_ms) {
+    const due_ms = this.#timers.now_ms() + within_ms;
+    this.#answerTimer = this.#timers.set(() => {
+      // A page that was held up itself may not have read what came meanwhile.
+      if (this.#timers.now_ms() - due_ms > LATE_MS) this.#expectAnswer(LATE_MS);
+      else this.#end({ code: this.#lostCode() });
+    }, within_ms);
   }
 
   /** A dead network closes no socket: without a word for SILENT_FOR_MS the line counts as lost. */
   #schedulePing() {
     this.#pingTimer = this.#timers.set(() => {
       if (this.#timers.now_ms() - this.#heard_ms > SILENT_FOR_MS) {
-        this.#end(this.#open ? "connection_lost" : "unreachable");
+        this.#end({ code: this.#lostCode() });
         return;
       }
       this.send(say.ping((this.#ping += 1)));
@@ -114,16 +164,22 @@ export class Signalling {
     }, PING_EVERY_MS);
   }
 
-  /** @param {string} code */
-  #end(code) {
+  /** @returns {string} */
+  #lostCode() {
+    return this.#open ? "connection_lost" : "unreachable";
+  }
+
+  /** @param {Ending} ending */
+  #end(ending) {
     if (this.#ended) return;
     this.#release();
-    this.#config.onEnd(code);
+    this.#config.onEnd(ending);
   }
 
   #release() {
     this.#ended = true;
     this.#timers.clear(this.#pingTimer);
+    this.#timers.clear(this.#answerTimer);
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close();
   }

@@ -1,8 +1,9 @@
 // @ts-check
 /** The stage: preview, live picture, state badge, and what stands in front of the picture. */
 
-import { countdownText, leadText, noticeFor } from "./messages.js";
+import { countdownText, leadText } from "./messages.js";
 import { FrameCounter } from "./figures.js";
+import { Still } from "./still.js";
 
 /** @typedef {"idle" | "busy" | "live" | "notice"} View */
 
@@ -11,20 +12,24 @@ export class Stage {
 
   #elements;
   #watching;
+  #still;
+  /** A stream is being played, so that its next picture is a new one. */
+  #playing = false;
   /** @type {number | undefined} */
   #countdown;
 
   /**
    * @param {{stage: HTMLElement, preview: HTMLImageElement, video: HTMLVideoElement,
-   *   stateText: HTMLElement, synthetic: HTMLElement, pitch: HTMLElement, lead: HTMLElement,
+   *   still: HTMLCanvasElement, stateText: HTMLElement, synthetic: HTMLElement, pitch: HTMLElement, lead: HTMLElement,
    *   wait: HTMLElement, waitText: HTMLElement, notice: HTMLElement, title: HTMLElement,
    *   text: HTMLElement, countdown: HTMLElement, action: HTMLButtonElement,
-   *   stop: HTMLButtonElement}} elements
+   *   wish: HTMLButtonElement, stop: HTMLButtonElement}} elements
    * @param {boolean} [watching] somebody else speaks
    */
   constructor(elements, watching = false) {
     this.#elements = elements;
     this.#watching = watching;
+    this.#still = new Still(elements.video, elements.still);
     const { preview } = elements;
     preview.addEventListener("load", () => (preview.hidden = false));
     preview.addEventListener("error", () => (preview.hidden = true));
@@ -32,7 +37,9 @@ export class Stage {
     document.addEventListener("visibilitychange", () => this.frames.pause());
   }
 
-  /** @param {{name: string, label: string, synthetic: boolean}} avatar */
+  /**
+   * @param {{name: string, label: string, synthetic: boolean, consent: {statement: string}}} avatar
+   */
   setAvatar(avatar) {
     const { preview, lead, synthetic } = this.#elements;
     const source = `avatar/${encodeURIComponent(avatar.name)}/preview.png`;
@@ -40,14 +47,17 @@ export class Stage {
     preview.alt = `${avatar.label}, before the start`;
     this.#elements.video.setAttribute("aria-label", `${avatar.label}, live`);
     lead.textContent = leadText(avatar.label, this.#watching);
-    synthetic.hidden = !avatar.synthetic;
+    // Every picture is generated; whether somebody real lent the face is another question.
+    synthetic.hidden = false;
+    synthetic.textContent = avatar.synthetic ? "Synthetic person" : "Synthetic video";
+    synthetic.title = avatar.consent.statement;
   }
 
   /** @param {string} words @param {string} mood for the colour of the badge */
   setState(words, mood) {
     const { stage, stateText } = this.#elements;
     stage.dataset["mood"] = mood;
-    if (stateText.textContent !== words) stateText.textContent = words;
+    write(stateText, words);
   }
 
   showIdle() {
@@ -65,15 +75,16 @@ export class Stage {
   }
 
   /**
-   * @param {string} code of messages.js
-   * @param {number} [retry_ms] with a countdown to the next attempt
+   * @param {import("./messages.js").Notice} words
+   * @param {{retry_ms?: number, canWait?: boolean}} [more] `retry_ms`: with a countdown to the next
+   *   attempt; `canWait`: with the offer to wait for a place
    */
-  showNotice(code, retry_ms) {
-    const { title, text, action, stop, countdown } = this.#elements;
-    const words = noticeFor(code);
-    title.textContent = words.title;
-    text.textContent = words.text;
-    action.textContent = words.action;
+  showNotice(words, { retry_ms, canWait = false } = {}) {
+    const { title, text, action, wish, stop, countdown } = this.#elements;
+    write(title, words.title);
+    write(text, words.text);
+    write(action, words.action);
+    wish.hidden = !canWait;
     stop.hidden = retry_ms === undefined;
     countdown.hidden = retry_ms === undefined;
     this.#view("notice");
@@ -81,7 +92,7 @@ export class Stage {
     const end_ms = performance.now() + retry_ms;
     const tick = () => {
       const left_s = Math.max(0, Math.ceil((end_ms - performance.now()) / 1000));
-      countdown.textContent = countdownText(left_s);
+      write(countdown, countdownText(left_s));
     };
     tick();
     this.#countdown = window.setInterval(tick, 250);
@@ -92,17 +103,22 @@ export class Stage {
     const { video } = this.#elements;
     this.frames.pause();
     if (video.srcObject !== stream) video.srcObject = stream;
+    this.#playing = true;
     void video.play().catch(() => {});
   }
 
-  /** Leaves the last picture standing, so that a lost connection is no black hole. */
+  /** Leaves the last picture standing until there is a new one: a lost connection is no black hole. */
   freeze() {
     this.frames.pause();
+    this.#playing = false;
+    this.#still.keep();
     this.#elements.video.pause();
   }
 
   clear() {
     this.frames.pause();
+    this.#playing = false;
+    this.#still.drop();
     this.#elements.video.srcObject = null;
     this.#elements.stage.dataset["picture"] = "preview";
   }
@@ -140,6 +156,7 @@ export class Stage {
       if (total < counted) counted = 0;
       this.frames.show(at_ms, total - counted);
       counted = total;
+      if (this.#playing) this.#still.drop();
       stage.dataset["picture"] = "live";
     };
     if ("requestVideoFrameCallback" in video) {
@@ -160,4 +177,9 @@ export class Stage {
     };
     poll();
   }
+}
+
+/** Screen readers read again what is written again. @param {HTMLElement} element @param {string} words */
+function write(element, words) {
+  if (element.textContent !== words) element.textContent = words;
 }

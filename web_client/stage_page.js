@@ -8,8 +8,17 @@
 import { socketAddress } from "./address.js";
 import { find, inspectable } from "./dom.js";
 import { FrameCounter } from "./figures.js";
+import { watchNetwork } from "./network_watch.js";
 import { Peer } from "./peer.js";
 import { readOptions } from "./stage_options.js";
+import { Still } from "./still.js";
+
+/** A picture that stands longer than this is worse than none. */
+const STILL_MS = 5_000;
+/** Of the picture's appearance, in stage.css. */
+const FADE_MS = 250;
+/** There is nobody to be seen: what stands there would be a lie. */
+const NOBODY = new Set(["unknown_session", "session_gone", "session_over"]);
 
 const options = readOptions(location.search, location.hash, (colour) =>
   CSS.supports("color", colour),
@@ -17,6 +26,7 @@ const options = readOptions(location.search, location.hash, (colour) =>
 const video = find("video", HTMLVideoElement);
 const placeholder = find("placeholder", HTMLImageElement);
 const unmute = find("unmute", HTMLButtonElement);
+const still = new Still(video, find("still", HTMLCanvasElement));
 const frames = new FrameCounter();
 let state = "connecting";
 let session = "";
@@ -36,7 +46,7 @@ const peer = new Peer({
   onStream: (stream) => void play(stream),
   onState: (next, { code }) => {
     state = next;
-    if (next !== "live") clear();
+    if (next !== "live") clear(code);
     // The only place where somebody might look for a reason.
     if (next === "waiting" && code !== "unknown_session") console.info(`Stage: ${code}.`);
   },
@@ -67,7 +77,10 @@ async function hear() {
   }
 }
 
-function clear() {
+/** A short break leaves the last picture standing, so that nobody sees the stage empty for a moment. @param {string} [code] */
+function clear(code) {
+  if (NOBODY.has(code ?? "")) still.drop();
+  else still.keep(STILL_MS);
   frames.pause();
   document.body.dataset["live"] = "false";
   video.srcObject = null;
@@ -92,7 +105,11 @@ async function findPlaceholder() {
 /** @type {VideoFrameRequestCallback} */
 function onFrame(_now, { presentationTime }) {
   frames.show(presentationTime);
-  if (state === "live" || state === "connecting") document.body.dataset["live"] = "true";
+  const first = document.body.dataset["live"] !== "true";
+  if (first && (state === "live" || state === "connecting")) {
+    document.body.dataset["live"] = "true";
+    setTimeout(() => still.drop(), FADE_MS);
+  }
   video.requestVideoFrameCallback(onFrame);
 }
 if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(onFrame);
@@ -102,7 +119,7 @@ else
   });
 
 unmute.addEventListener("click", () => void hear());
-window.addEventListener("online", () => peer.retryNow());
+watchNetwork(() => peer.nudge());
 window.addEventListener("pagehide", () => peer.close());
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 if (options.placeholder) void findPlaceholder().catch(() => {});

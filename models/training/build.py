@@ -22,7 +22,7 @@ from daetalker.models.still import add_preview
 from daetalker.models.student import FrameDecoder, Student
 from daetalker.models.training.data import SAMPLES_PER_FRAME, DataError
 from daetalker.models.training.export import Storage, export_onnx
-from daetalker.models.training.quantise import quantise_decoder
+from daetalker.models.training.quantise import quantise_decoder, quantise_products
 from daetalker.models.wav2vec import SamplesToFeatures
 
 # Its licence asks to be named wherever the network goes.
@@ -178,6 +178,11 @@ def export_bundle(
     write("student", FrameDecoder(trained.student), {"latent": torch.zeros(1, latent)},
           ["frame"])  # fmt: skip
     quantise_decoder(folder / "student.onnx", trained.latents)
+    products = ["speech", "latent"]
+    if isinstance(trained.acoustic, WhisperEncoder):  # other front-ends have not been measured
+        products.append("acoustic")
+    for name in products:
+        quantise_products(folder / f"{name}.onnx")
     write("encoder", auto.encoder, {"image": image}, ["latent"])
     noisy = {"x_t": image, "t": torch.zeros(1, dtype=torch.long), "latent": torch.zeros(1, latent)}
     write("teacher", auto.clean_image(), noisy, ["x0"])

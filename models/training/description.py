@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from daetalker.models.consent import Consent, lacking
-from daetalker.models.manifest import SAFE_FILE, SAFE_NAME
+from daetalker.models.manifest import SAFE_NAME, is_safe_file
 from daetalker.models.training.build import BundleText
 from daetalker.models.training.data import DataError
 
@@ -54,5 +54,5 @@ def _check(text: BundleText) -> None:
     for file in text.licence_files:
         if not file.is_file():
             raise ValueError(f"the licence file {file} is missing")
-        if not SAFE_FILE.fullmatch(file.name):
+        if not is_safe_file(file.name):
             raise ValueError(f"rename {file.name!r}: letters, digits, . - _ and spaces only")

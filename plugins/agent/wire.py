@@ -48,7 +48,7 @@ async def say_goodbye(socket: WebSocket, reason: str) -> None:
     """Close politely; nothing happens if the client has gone, or does not read."""
     try:
         async with asyncio.timeout(_FAREWELL_S):
-            await send(socket, p.Goodbye(reason=reason))
+            await send(socket, p.Goodbye(message=reason, retry_s=None))
             await socket.close()
     except (WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
         return

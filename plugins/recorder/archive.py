@@ -12,6 +12,7 @@ from pathlib import Path
 
 from daetalker.plugins.recorder.mp4 import RecorderError
 from daetalker.plugins.recorder.recording import Limits, Recording
+from daetalker.streamer.credentials import Credentials
 from daetalker.streamer.live_session import LiveSession
 
 __all__ = ["Archive", "Busy", "Entry"]
@@ -48,6 +49,7 @@ class Entry:
             "seconds": round(recording.seconds, 2),
             "bytes": recording.bytes,
             "held": recording.held,
+            "signed": recording.signed,
             "reason": recording.reason,
         }
 
@@ -55,16 +57,25 @@ class Entry:
 class Archive:
     """For the plugin's event loop; `run` must be running."""
 
-    def __init__(self, folder: Path, limits: Limits, keep: int, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits,
+        keep: int,
+        log: logging.Logger,
+        credentials: Credentials | None = None,
+    ) -> None:
         """No recording yet.
 
         Args:
             keep: files that may be in the folder, the new one included; 0 for any number.
+            credentials: sign every finished file.
         """
         self._folder = folder
         self._limits = limits
         self._keep = keep
         self._log = log
+        self._credentials = credentials
         self._entries: dict[str, Entry] = {}
         self._group: asyncio.TaskGroup | None = None
         self._up = asyncio.Event()
@@ -89,7 +100,8 @@ class Archive:
             raise Busy("This session is being recorded already.")
         number = secrets.token_hex(8)
         name = f"daetalker-{session.avatar.name}-{time.strftime('%Y%m%d-%H%M%S')}-{number}.mp4"
-        entry = Entry(number, session.id, Recording(session, self._folder / name, self._limits))
+        recording = Recording(session, self._folder / name, self._limits, self._credentials)
+        entry = Entry(number, session.id, recording)
         self._entries[number] = entry  # before anything is awaited: there is one a session
         try:
             await asyncio.to_thread(self._make_room)
@@ -121,6 +133,8 @@ class Archive:
         finally:
             tell = self._log.warning if recording.state == "failed" else self._log.info
             tell("%s: %.1f s, %s", recording.path.name, recording.seconds, recording.reason)
+            if recording.unsigned_because:
+                self._log.warning("not signed: %s", recording.unsigned_because)
             while len(self._entries) > _REMEMBERED:
                 del self._entries[next(iter(self._entries))]
 

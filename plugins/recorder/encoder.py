@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daetalker.plugins.recorder.mp4 import FragmentedMp4, RecorderError, to_plain_mp4
+from daetalker.streamer.credentials import Credentials, CredentialsError
 from daetalker.streamer.media import FPS
+from daetalker.streamer.provenance import UNNAMED, Provenance
 
 __all__ = ["QUEUE_FRAMES", "Encoder"]
 
@@ -30,9 +32,22 @@ class Encoder:
     """One file and the thread that writes it.  For the event loop it was made in.
 
     The thread is a daemon: a disk that hangs for good must not keep the program from ending.
+
+    Attributes:
+        signed: True once the finished file carries content credentials.
+        unsigned_because: why it could not be given any; empty if that was not tried.
     """
 
-    def __init__(self, path: Path, size: int, *, crf: int, plain: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        size: int,
+        *,
+        crf: int,
+        plain: bool,
+        about: Provenance = UNNAMED,
+        credentials: Credentials | None = None,
+    ) -> None:
         """Open the file in a thread of its own; wait for `opened`.
 
         Args:
@@ -40,7 +55,13 @@ class Encoder:
             size: side of the pictures in pixels.
             crf: H.264 quality, 0 best to 51 worst.
             plain: True to turn the finished file into an ordinary MP4.
+            about: what the file says of itself.
+            credentials: sign the finished file.
         """
+        self.signed = False
+        self.unsigned_because = ""
+        self._about = about
+        self._credentials = credentials
         self.frames = 0
         self.bytes = 0
         # Full: `offer` says so, and the recording ends; nothing waits for the disk.
@@ -92,7 +113,7 @@ class Encoder:
     def _work(self, path: Path, size: int, crf: int) -> None:
         """The thread: open, take shots until there are no more, close."""
         try:
-            movie = FragmentedMp4(path, size, crf=crf)
+            movie = FragmentedMp4(path, size, crf=crf, about=self._about)
         except Exception as error:  # what is no RecorderError is a fault of ours; nobody may hang
             self._tell(self._opened, RecorderError(str(error)))
             self._tell(self._ended, str(error))
@@ -112,14 +133,26 @@ class Encoder:
         self._tell(self._ended, problem)
 
     def _tidy(self, path: Path, sound: bool) -> None:
-        """Leave no empty file behind; make an ordinary one of a sound one, if wanted."""
+        """Leave no empty file behind; make an ordinary one of a sound one, if wanted; sign it."""
         with suppress(OSError, RecorderError):  # no room for it: the fragmented file is as good
             if not self.frames or not self.bytes:
                 self.bytes = 0
                 path.unlink()
             elif self._plain and sound:
-                to_plain_mp4(path)
+                to_plain_mp4(path, self._about)
+        with suppress(OSError):
+            if sound and self.bytes and self._credentials is not None:
+                self._sign(path, self._credentials)
+            if self.bytes:
                 self.bytes = path.stat().st_size
+
+    def _sign(self, path: Path, credentials: Credentials) -> None:
+        """Last of all, because a signature is about every byte; without it the file is as good."""
+        try:
+            credentials.sign(path, self._about)
+            self.signed = True
+        except CredentialsError as error:
+            self.unsigned_because = str(error)
 
     def _take_all(self, movie: FragmentedMp4) -> None:
         while not self._abandoned and (shot := self._queue.get()) is not None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from daetalker.streamer.errors import StreamerError
 from daetalker.streamer.media import FPS, VOICE_PER_FRAME, VOICE_RATE
+from daetalker.streamer.provenance import UNNAMED, Provenance
 
 __all__ = ["FragmentedMp4", "RecorderError", "missing_codecs", "to_plain_mp4"]
 
@@ -56,13 +57,15 @@ class FragmentedMp4:
         bytes: size of the file so far.
     """
 
-    def __init__(self, path: Path, size: int, *, crf: int) -> None:
+    def __init__(self, path: Path, size: int, *, crf: int, about: Provenance = UNNAMED) -> None:
         """Open the file; one that is there is replaced.
 
         Args:
             path: the file.
             size: side of the pictures in pixels, even.
             crf: H.264 quality, 0 best to 51 worst.
+            about: what the file says of itself: its tags from the first fragment on, the rest
+                when it is closed.
 
         Raises:
             RecorderError: if the file cannot be opened.
@@ -73,7 +76,9 @@ class FragmentedMp4:
             self._disk = _Disk(path)
         except OSError as error:
             raise RecorderError(sentence(path, error)) from error
+        self._about = about
         self._movie = av.open(self._disk, "w", format="mp4", options=_CONTAINER)
+        self._movie.metadata.update(about.tags())
         video = self._movie.add_stream(
             VIDEO_CODEC, rate=FPS, options={**_PICTURES, "crf": str(crf)}
         )
@@ -126,6 +131,7 @@ class FragmentedMp4:
                 self._movie.mux(self._audio.encode(None))
             self._movie.close()
             if not self._broken:
+                self._disk.insert_before_index(self._about.xmp_box())
                 self._disk.commit()
         except (av.error.FFmpegError, OSError) as error:
             if not self._broken:  # else `add` has said so
@@ -163,6 +169,16 @@ class _Disk:
         self._waiting += data
         return len(data)
 
+    def insert_before_index(self, box: bytes) -> None:
+        """Put a box before the table of fragments at the end, if that is what waits last.
+
+        The table counts from the start of the file and ends with its own length, so whatever
+        looks for it there still finds it right.
+        """
+        if self._waiting[-12:-8] == b"mfro":
+            length = int.from_bytes(self._waiting[-4:], "big")
+            self._waiting[-length:-length] = box
+
     def commit(self) -> None:
         """Write what waits, all or nothing.
 
@@ -184,7 +200,7 @@ class _Disk:
         self._file.close()
 
 
-def to_plain_mp4(path: Path) -> None:
+def to_plain_mp4(path: Path, about: Provenance = UNNAMED) -> None:
     """Turn a finished fragmented file into an ordinary one, its index at the front, in place.
 
     Some editors read only those.  Nothing is encoded again, and times stay as they are.
@@ -198,6 +214,7 @@ def to_plain_mp4(path: Path) -> None:
             av.open(str(path)) as source,
             av.open(str(partial), "w", options={"movflags": "+faststart"}, format="mp4") as plain,
         ):
+            plain.metadata.update(about.tags())
             streams = {
                 stream.index: plain.add_stream_from_template(stream) for stream in source.streams
             }
@@ -205,6 +222,8 @@ def to_plain_mp4(path: Path) -> None:
                 if packet.dts is not None:
                     packet.stream = streams[packet.stream.index]
                     plain.mux(packet)
+        with partial.open("ab") as file:
+            file.write(about.xmp_box())
         partial.replace(path)
     except (av.error.FFmpegError, OSError) as error:
         raise RecorderError(sentence(path, error)) from error

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from starlette.routing import BaseRoute
@@ -18,6 +18,7 @@ from daetalker.plugins.recorder.archive import Archive
 from daetalker.plugins.recorder.mp4 import missing_codecs
 from daetalker.plugins.recorder.recording import Limits
 from daetalker.plugins.recorder.routes import routes_of
+from daetalker.streamer.credentials import Credentials, CredentialsError, find_credentials
 from daetalker.streamer.finding import Finding
 from daetalker.streamer.plugin import Plugin, PluginError, PluginSettings
 
@@ -48,6 +49,25 @@ class RecorderSettings(PluginSettings):
         "false leaves it in fragments, as it was recorded",
     )
 
+    c2pa: Literal["auto", "off"] = Field(
+        default="auto",
+        description="auto signs content credentials into finished files if the extra 'c2pa' is "
+        "installed",
+    )
+    c2pa_cert: Path | None = Field(
+        default=None,
+        description="PEM certificate to sign with; left out: one made on this computer",
+    )
+    c2pa_key: Path | None = Field(default=None, description="PEM private key of that certificate")
+
+    def credentials(self) -> Credentials | None:
+        """What signs, if anything does.
+
+        Raises:
+            CredentialsError: if the certificate cannot be used.
+        """
+        return find_credentials(self.c2pa_cert, self.c2pa_key) if self.c2pa == "auto" else None
+
     @property
     def limits(self) -> Limits:
         """What ends a recording, and how it is written."""
@@ -71,7 +91,11 @@ class RecorderPlugin(Plugin):
             if finding.status == "error":
                 raise PluginError(f"{finding.message}; {finding.fix}")
         self._archive = Archive(
-            self.settings.folder, self.settings.limits, self.settings.keep, self.host.log
+            self.settings.folder,
+            self.settings.limits,
+            self.settings.keep,
+            self.host.log,
+            await asyncio.to_thread(self.settings.credentials),
         )
 
     async def run(self) -> None:
@@ -88,7 +112,8 @@ class RecorderPlugin(Plugin):
 
     @classmethod
     def examine(cls, settings: RecorderSettings) -> Iterable[Finding]:
-        """Are the encoders there, can the folder be written to, is there room?"""
+        """Are the encoders there, can the folder be written to, is there room, who signs?"""
+        yield _signing(settings)
         missing = missing_codecs()
         if missing:
             yield Finding(
@@ -111,6 +136,21 @@ class RecorderPlugin(Plugin):
             yield Finding("recorder: folder", "warning", room, "free some space on that disk")
         else:
             yield Finding("recorder: folder", "ok", room)
+
+
+def _signing(settings: RecorderSettings) -> Finding:
+    name = "recorder: content credentials"
+    try:
+        credentials = settings.credentials()
+    except CredentialsError as error:
+        fix = "set DAETALKER_RECORDER_C2PA_CERT and _C2PA_KEY, or DAETALKER_RECORDER_C2PA=off"
+        return Finding(name, "error", str(error), fix)
+    if credentials is None:
+        why = "off" if settings.c2pa == "off" else 'none; for some: pip install "daetalker[c2pa]"'
+        return Finding(name, "ok", why)
+    if credentials.generated:
+        return Finding(name, "ok", "signed by this computer alone, which checkers call untrusted")
+    return Finding(name, "ok", f"signed by {credentials.holder}")
 
 
 def _existing(folder: Path) -> Path:

@@ -14,10 +14,12 @@ import numpy as np
 from daetalker.plugins.recorder.encoder import Encoder
 from daetalker.plugins.recorder.mp4 import RecorderError
 from daetalker.plugins.recorder.shots import Shot, shots
+from daetalker.streamer.credentials import Credentials
 from daetalker.streamer.errors import SessionClosed, StreamerError
 from daetalker.streamer.live_session import LiveSession
 from daetalker.streamer.media import FPS, VOICE_PER_FRAME
 from daetalker.streamer.outlet import Outlet
+from daetalker.streamer.provenance import Provenance
 
 __all__ = ["Limits", "Recording", "Summary", "record"]
 
@@ -60,6 +62,7 @@ class Summary:
         held: those of them that repeat the one before, because the right one never came.
         bytes: size of the file.
         reason: why it ended.
+        signed: True if the file carries content credentials.
         failed: True if it ended because something went wrong; what came before is in the file.
             There is no file if ``frames`` is 0.
     """
@@ -70,6 +73,7 @@ class Summary:
     held: int
     bytes: int
     reason: str
+    signed: bool
     failed: bool
 
 
@@ -84,8 +88,14 @@ class Recording:
         reason: why it ended; empty before.
     """
 
-    def __init__(self, session: LiveSession, path: Path, limits: Limits = Limits()) -> None:
-        """A recording that has not begun.
+    def __init__(
+        self,
+        session: LiveSession,
+        path: Path,
+        limits: Limits = Limits(),
+        credentials: Credentials | None = None,
+    ) -> None:
+        """A recording that has not begun; ``credentials`` sign the file when it is finished.
 
         Raises:
             RecorderError: if the session's pictures cannot be encoded.
@@ -99,6 +109,7 @@ class Recording:
         self.reason = ""
         self._session = session
         self._limits = limits
+        self._credentials = credentials
         self._encoder: Encoder | None = None
         self._outlet: Outlet | None = None
         self._stopping = asyncio.Event()
@@ -120,6 +131,16 @@ class Recording:
     def bytes(self) -> int:
         """Size of the file so far; it grows by whole seconds."""
         return self._encoder.bytes if self._encoder else 0
+
+    @property
+    def signed(self) -> bool:
+        """Whether the file carries content credentials, which it can once it is finished."""
+        return self._encoder is not None and self._encoder.signed
+
+    @property
+    def unsigned_because(self) -> str:
+        """Why it could not be signed; empty if all is well."""
+        return self._encoder.unsigned_because if self._encoder else ""
 
     async def begun(self) -> None:
         """Wait until the file is open.
@@ -149,6 +170,7 @@ class Recording:
             held=self.held,
             bytes=self.bytes,
             reason=self.reason,
+            signed=self.signed,
             failed=self.state == "failed",
         )
 
@@ -159,7 +181,12 @@ class Recording:
         """
         try:
             encoder = self._encoder = Encoder(
-                self.path, self._session.size, crf=self._limits.crf, plain=self._limits.plain
+                self.path,
+                self._session.size,
+                crf=self._limits.crf,
+                plain=self._limits.plain,
+                about=Provenance(self._session.avatar.label),
+                credentials=self._credentials,
             )
             try:
                 await encoder.opened()
@@ -253,6 +280,7 @@ async def record(
     session: LiveSession,
     path: Path | str,
     limits: Limits = Limits(),
+    credentials: Credentials | None = None,
 ) -> AsyncIterator[Recording]:
     """Record what a session shows and says, as long as the block runs.
 
@@ -267,12 +295,13 @@ async def record(
         session: it is not changed by being recorded.
         path: the file; one that is there is replaced.
         limits: when it ends by itself, and how it is written.
+        credentials: sign the finished file; `find_credentials` gives some.
 
     Raises:
         RecorderError: if the file cannot be opened; at the end of the block, if the recording went
             wrong and `Recording.stop` was not called to learn of it.
     """
-    recording = Recording(session, Path(path), limits)
+    recording = Recording(session, Path(path), limits, credentials)
     task = asyncio.create_task(recording.run(), name=f"record {path}")
     try:
         await recording.begun()

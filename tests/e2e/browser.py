@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright
 
 from tests.e2e.mouth import MOUTH_BOX, MOUTH_PIXELS, Recording, recording_from
 
@@ -68,18 +68,6 @@ def chromium(playwright: Playwright, microphone: Path, *, allow: bool = True) ->
         yield browser
     finally:
         browser.close()
-
-
-class Complaints(list[str]):
-    """Errors and uncaught exceptions of a page's console."""
-
-    def watch(self, page: Page) -> None:
-        page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.append(f"uncaught: {error}"))
-
-    def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.append(message.text)
 
 
 def wait_for(page: Page, condition: str) -> None:
@@ -140,28 +128,61 @@ def write_silence(path: Path) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def serving(command: Sequence[str], log: Path) -> Iterator[str]:
-    """Run a server of this project; yields its address, with a slash at the end.
+class Served:
+    """A server of this project in a process of its own, which may be ended and started again.
 
     What it prints goes into a file: nobody reads a pipe here, and a full one would stop it.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DAETALKER_")}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / ".dev"), str(ROOT)])
-    environment["PYTHONUNBUFFERED"] = "1"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env=environment, stdout=output, stderr=output
-        )
-    try:
-        yield _address(process, log)
-    finally:
-        process.terminate()
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._command = list(command)
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *more: str) -> str:
+        """Its address, with a slash at the end, once it has printed one.
+
+        Args:
+            more: further words of the command; of options that are given twice the last one holds.
+        """
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("DAETALKER_")}
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / ".dev"), str(ROOT)])
+        environment["PYTHONUNBUFFERED"] = "1"
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, *self._command, *more],
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=output,
+            )
+        return _address(self._process, self._log)
+
+    def kill(self) -> None:
+        """End it without a word, as a crash or a power cut does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end, as a restart does; may be called again."""
+        if self._process is None:
+            return
+        self._process.terminate()
         try:
-            process.wait(timeout=20)
+            self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self.kill()
+
+
+@contextlib.contextmanager
+def serving(command: Sequence[str], log: Path) -> Iterator[str]:
+    """Run a server of this project; yields its address, with a slash at the end."""
+    served = Served(command, log)
+    try:
+        yield served.start()
+    finally:
+        served.stop()
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
 
+    from tests.e2e.console import Console
+
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
@@ -19,6 +21,21 @@ def playwright() -> Iterator[Playwright]:
 
     with sync_playwright() as playwright:
         yield playwright
+
+
+@pytest.fixture(autouse=True)
+def console(request: pytest.FixtureRequest) -> Iterator[Console | None]:
+    """Fails every test whose pages complain; `Console.expect` names what belongs to the test."""
+    if not request.node.get_closest_marker("browser"):
+        yield None
+        return
+    from tests.e2e.console import Console
+
+    console = Console()
+    with pytest.MonkeyPatch.context() as patch:
+        console.watch(patch)
+        yield console
+    assert console.unexpected() == []
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +70,7 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     """The page of a mock server that is well and knows nothing of earlier tests."""
     from tests.e2e.browser import START_TIMEOUT_S, mock
 
-    for name in ("ok", "editable", "without_plugins", "fresh_presets"):
+    for name in ("ok", "editable", "without_plugins", "fresh_presets", "load_ok", "thaw"):
         mock(url, name)
     page = browser.new_page()
     page.set_default_timeout(START_TIMEOUT_S * 1000)

@@ -11,6 +11,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.e2e import browser as b
+from tests.e2e.console import REFUSED_SOCKET, Console
 from tests.e2e.mouth import MIN_FPS_TO_JUDGE, analyse, faults
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -77,17 +78,23 @@ def test_dragging_on_the_pad_turns_the_head_and_a_double_click_straightens_it(pa
     expect(handle).to_have_attribute("aria-valuetext", "straight ahead")
 
 
-def test_a_lost_connection_counts_down_and_comes_back_with_the_pose(page: Page, url: str) -> None:
+def test_a_lost_connection_counts_down_and_comes_back_with_the_pose(
+    page: Page, url: str, console: Console
+) -> None:
+    console.expect(REFUSED_SOCKET)
     page.click("#start")
     b.wait_for(page, "daetalker.state === 'live'")
     page.click("button[data-preset=right]")
     b.mock(url, "refuse")
     b.mock(url, "drop")
-    expect(page.locator("#notice-title")).to_have_text("The server does not answer")
+    expect(page.locator("#notice-title")).to_have_text("Connection lost, coming back…")
+    expect(page.locator("#notice-text")).to_have_text("The server does not answer yet.")
     expect(page.locator("#notice-countdown")).to_contain_text("Trying again")
+    expect(page.locator("#still")).to_be_visible()  # the face stays
     b.mock(url, "ok")
     b.wait_for(page, "daetalker.state === 'live'")
     expect(page.locator("#notice")).to_be_hidden()
+    expect(page.locator("#still")).to_be_hidden()
     expect(page.locator("button[data-preset=right]")).to_have_attribute("aria-pressed", "true")
     b.wait_for(
         page, "Number(document.querySelector('#pad-actual').style.getPropertyValue('--x')) > 0.7"
@@ -97,7 +104,9 @@ def test_a_lost_connection_counts_down_and_comes_back_with_the_pose(page: Page, 
 @pytest.mark.parametrize(
     ("scenario", "title", "counts_down"),
     [
-        ("server_full", "All places are taken", True),
+        ("server_full", "All places are taken", False),
+        ("too_many", "Too many connections", False),
+        ("signed_out", "A new link is needed", False),
         ("refuse", "The server does not answer", True),
         ("no_media", "Sound and picture do not get through", True),
         ("engine_failed", "The avatar has stopped", False),
@@ -105,8 +114,10 @@ def test_a_lost_connection_counts_down_and_comes_back_with_the_pose(page: Page, 
     ],
 )
 def test_the_servers_failures_have_clear_words(
-    page: Page, url: str, scenario: str, title: str, counts_down: bool
+    page: Page, url: str, console: Console, scenario: str, title: str, counts_down: bool
 ) -> None:
+    if scenario == "refuse":
+        console.expect(REFUSED_SOCKET)
     b.mock(url, scenario)
     page.click("#start")
     expect(page.locator("#notice-title")).to_have_text(title)

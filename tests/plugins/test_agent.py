@@ -338,7 +338,11 @@ async def test_others_may_watch_and_the_slow_ones_delay_nobody(bundle: Path) -> 
                 while True:
                     received = await watcher.recv()
             assert isinstance(received, str)
-            assert json.loads(received) == {"type": "goodbye", "reason": "the session ended"}
+            assert json.loads(received) == {
+                "type": "goodbye",
+                "message": "the session ended",
+                "retry_s": None,
+            }
 
 
 async def test_who_may_speak_and_watch(bundle: Path) -> None:
@@ -368,7 +372,7 @@ async def test_what_the_query_asks_for_is_checked(bundle: Path) -> None:
             async with _raw(server, f"speak?{query}") as socket:
                 error = await _next(socket, "error")
                 assert error["code"] == "bad_message" and f"?{names}" in error["message"]
-                assert (await _next(socket, "goodbye"))["reason"] == error["message"]
+                assert (await _next(socket, "goodbye"))["message"] == error["message"]
         with pytest.raises(AgentError, match="no such avatar"):
             async with AgentClient(server.url, avatar="nobody"):
                 pass
@@ -386,7 +390,7 @@ async def test_an_agent_that_leaves_or_sleeps_frees_its_place(bundle: Path) -> N
             assert server.hub.sessions == 1
         await server.empty()
         async with _raw(server, "speak") as socket:
-            assert (await _next(socket, "goodbye"))["reason"] == "nothing came for 1 s"
+            assert (await _next(socket, "goodbye"))["message"] == "nothing came for 1 s"
         await server.empty()
 
 

@@ -52,6 +52,7 @@ class Staged:
 
     def __init__(self) -> None:
         self.size = SIZE
+        self.avatar = SimpleNamespace(label="Somebody")
         self.open = asyncio.Event()
         self._outlet: Outlet | None = None
 

@@ -22,6 +22,7 @@ from daetalker.streamer.plugin import Plugin, find_plugin
 from daetalker.streamer.plugin_host import PluginHost
 from daetalker.streamer.server import bind, make_server, url_of
 from daetalker.streamer.settings import Settings, load_settings
+from daetalker.streamer.tls import certificate_of
 
 PATIENCE_S = 60.0
 """Long enough for a machine that is busy with something else; no test waits this long if well."""
@@ -29,7 +30,10 @@ PATIENCE_S = 60.0
 
 def settings_for(avatar: Path, **values: Any) -> Settings:
     """Settings on a free port, independent of the machine's environment."""
-    return load_settings({"avatar": str(avatar), "port": 0, "threads": 1, **values})
+    # Not measured: a test must not depend on what else the machine does.
+    own = {"avatar": str(avatar), "port": 0, "threads": 1, "admission": "off"}
+    own["state_folder"] = str(avatar.parent / "state")
+    return load_settings({**own, **values})
 
 
 class Running:
@@ -73,7 +77,8 @@ async def running(
         await hub.stop()
         raise
     ready = asyncio.Event()
-    server = make_server(hub, create_app(hub, page or {}, plugins), ready.set)
+    app = create_app(hub, page or {}, plugins)
+    server = make_server(hub, app, ready.set, certificate_of(settings))
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     try:
         await asyncio.wait_for(ready.wait(), PATIENCE_S)

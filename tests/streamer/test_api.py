@@ -172,7 +172,7 @@ async def test_a_watcher_sees_and_hears_and_takes_no_place(
             while (await page.hear("state"))["pose"]["yaw"] < 4.0:
                 pass
             await session.close()
-            assert (await page.hear("goodbye"))["reason"] == "the session ended"
+            assert (await page.hear("goodbye"))["message"] == "the session ended"
     finally:
         await connection.close()
 

@@ -13,12 +13,11 @@ import pytest
 import pytest_asyncio
 
 from daetalker.models.bundle import BundleError
-from daetalker.streamer.access import origin_allowed
 from daetalker.streamer.app import create_app
 from daetalker.streamer.capacity import capacity
 from daetalker.streamer.hub import Hub
 from daetalker.streamer.page import SECURITY_HEADERS, asset, load_page
-from daetalker.streamer.profile import PROFILES
+from daetalker.streamer.profile import Profile
 from daetalker.streamer.protocol import ProtocolError
 from daetalker.streamer.server import bind, url_of
 from daetalker.streamer.settings import SettingsError
@@ -116,28 +115,16 @@ def test_the_packaged_page_is_complete_and_clean() -> None:
     assert sum(len(found.body) for found in page.values()) < 2_000_000
 
 
-@pytest.mark.parametrize(
-    ("headers", "allowed"),
-    [
-        ({"host": "localhost:8080"}, True),
-        ({"host": "localhost:8080", "origin": "http://localhost:8080"}, True),
-        ({"host": "localhost:8080", "origin": "http://localhost:9090"}, False),
-        ({"host": "localhost:8080", "origin": "null"}, False),
-        ({"host": "inside:80", "origin": "https://talk.example.org"}, True),
-    ],
-)
-def test_sockets_open_only_for_known_pages(headers: dict[str, str], allowed: bool) -> None:
-    scope = {"headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
-    assert origin_allowed(scope, ("https://talk.example.org",)) is allowed
-
-
 async def test_seats_run_out_and_come_back(hub: Hub) -> None:
-    with hub.seat() as first:
+    avatar = await hub.avatar()
+    with hub.seat(avatar, "127.0.0.1", "talk") as first:
         assert first
-        with pytest.raises(ProtocolError) as caught, hub.seat():
+        with pytest.raises(ProtocolError) as caught, hub.seat(avatar, "a program", "program"):
             pass
         assert caught.value.code == "server_full"
-    with hub.seat() as second:
+        assert hub.full() == caught.value.message and "max_clients" in hub.full()
+    assert not hub.full()
+    with hub.seat(avatar, "127.0.0.1", "talk") as second:
         assert second != first
 
 
@@ -154,7 +141,7 @@ async def test_a_missing_avatar_stops_the_start(tmp_path: Path) -> None:
 
 
 async def test_stopping_waits_for_sessions_but_not_for_ever(hub: Hub) -> None:
-    with hub.seat():
+    with hub.seat(await hub.avatar(), "127.0.0.1", "talk"):
         await asyncio.wait_for(hub.stop(timeout_s=0.01), 30)
     await hub.stop()
 
@@ -176,12 +163,13 @@ async def test_a_taken_port_is_one_sentence(bundle: Path) -> None:
 
 
 def test_capacity_follows_the_arithmetic() -> None:
-    profile = PROFILES["default"]
+    profile = Profile("test", hop_frames=4, lookahead_frames=3)
     times = {"acoustic": 20.0, "speech": 10.0, "latent": 10.0, "student": 10.0}
     able = capacity(times, profile)  # 40 ms a hop of 4 frames and 10 ms a frame: 20 of 40 ms
     assert able.share == pytest.approx(0.5)
     assert (able.people, able.tier, able.advice) == (1, "full", "")
     assert capacity(times | {"student": 2.0}, profile).people == 2
+    assert capacity(times, profile, workers=2).people == 3
     assert capacity(times | {"student": 26.0}, profile).tier == "tight"
     slow = capacity(times | {"student": 70.0}, profile)
     assert slow.tier == "reduced"

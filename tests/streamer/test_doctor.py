@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from daetalker.streamer.doctor import as_json, examine
+from daetalker.streamer.doctor import as_json, examine, low_latency
 from daetalker.streamer.finding import Finding
 from daetalker.streamer.server import bind
 from tests.streamer.serving import settings_for
@@ -18,8 +18,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_healthy_machine_has_no_errors(bundle: Path) -> None:
     findings = {finding.name: finding for finding in examine(settings_for(bundle))}
-    assert list(findings)[:8] == [
-        "python", "packages", "codecs", "avatar", "speed", "port", "network", "microphone"
+    assert list(findings)[:16] == [
+        "python", "packages", "codecs", "processors", "avatar", "speed", "low latency", "memory",
+        "open files", "clock", "port", "network", "udp", "microphone", "access", "state folder",
     ]  # fmt: skip
     assert as_json(list(findings.values()))["ok"]
     assert "tier" in findings["speed"].message
@@ -48,10 +49,15 @@ def test_a_damaged_avatar_is_told_apart(bundle: Path, tmp_path: Path) -> None:
     assert "student.onnx" in findings["avatar"].message
 
 
-def test_plain_http_on_a_network_is_a_warning(bundle: Path) -> None:
-    found = {f.name: f for f in examine(settings_for(bundle, host="0.0.0.0"))}["microphone"]
-    assert found.status == "warning"
-    assert "--tls-cert" in found.fix
+def test_the_profile_low_latency_is_held_against_the_warm_up(bundle: Path) -> None:
+    fast = {"acoustic": 10.0, "speech": 3.0, "latent": 2.0, "student": 8.0}
+    slow = fast | {"student": 60.0}
+    default, wanted = settings_for(bundle), settings_for(bundle, profile="low_latency")
+    assert low_latency(fast, default).status == low_latency(fast, wanted).status == "ok"
+    assert "works here" in low_latency(fast, default).message
+    assert low_latency(slow, default).status == "ok", "nobody has asked for it"
+    assert low_latency(slow, wanted).status == "warning"
+    assert low_latency(slow, wanted).fix == "serve with --profile default"
 
 
 def test_one_error_makes_the_whole_not_ok() -> None:

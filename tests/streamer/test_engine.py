@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from daetalker.models.bundle import AvatarBundle, load_bundle, write_manifest
-from daetalker.streamer.engine import AsyncEngine, Engine, EngineError
+from daetalker.streamer.async_engine import AsyncEngine
+from daetalker.streamer.engine import Engine, EngineError
 from tests.tiny import HIDDEN, LATENT, tiny_manifest, tiny_speech
 
 

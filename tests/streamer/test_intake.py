@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from daetalker.streamer.intake import Intake
 
 CHUNK = 960
+LAG = 576
+"""Silence stays 12 ms behind the present: the voice that ends it then starts in step."""
 
 
 def chunk(value: int, size: int = CHUNK) -> NDArray[np.int16]:
@@ -15,14 +19,15 @@ def chunk(value: int, size: int = CHUNK) -> NDArray[np.int16]:
 def test_voice_on_time_passes_untouched() -> None:
     intake = Intake()
     for n in range(50):
-        np.testing.assert_array_equal(intake.accept(chunk(n), n * CHUNK, n * 0.02), chunk(n))
+        loud = chunk(1000 + n)
+        np.testing.assert_array_equal(intake.accept(loud, n * CHUNK, n * 0.02), loud)
         assert intake.keep_up((n + 1) * 0.02).size == 0
     assert (intake.heard, intake.gaps, intake.surplus_samples) == (50 * CHUNK, 0, 0)
 
 
 def test_before_anyone_speaks_silence_flows_and_is_no_gap() -> None:
     intake = Intake()
-    assert sum(intake.keep_up(n * 0.02).size for n in range(1, 51)) == 48_000
+    assert sum(intake.keep_up(n * 0.02).size for n in range(1, 51)) == 48_000 - LAG
     assert intake.gaps == 0
 
 
@@ -30,7 +35,7 @@ def test_voice_up_to_100_ms_late_is_waited_for() -> None:
     intake = Intake()
     intake.accept(chunk(1), None, 0.0)
     assert intake.keep_up(0.119).size == 0
-    assert intake.keep_up(0.13).size == round(0.13 * 48_000) - CHUNK
+    assert intake.keep_up(0.13).size == round(0.13 * 48_000) - LAG - CHUNK
     assert intake.keep_up(0.15).size == CHUNK, "once dry, it keeps up with the present"
     assert intake.gaps == 1
     intake.accept(chunk(2), None, 0.15)
@@ -62,7 +67,7 @@ def test_repeated_samples_are_dropped() -> None:
 def test_a_drought_lines_the_sender_up_anew() -> None:
     intake = Intake()
     intake.accept(chunk(1), 0, 0.0)
-    assert intake.keep_up(0.5).size == 24_000 - CHUNK
+    assert intake.keep_up(0.5).size == 24_000 - LAG - CHUNK
     line = intake.accept(chunk(2), 25 * CHUNK, 0.5)
     assert line.size == CHUNK, "silence for the loss is there already"
     np.testing.assert_array_equal(intake.accept(chunk(3), 26 * CHUNK, 0.52), chunk(3))
@@ -94,6 +99,49 @@ def test_delay_after_a_hiccup_is_won_back_in_a_pause() -> None:
     ahead = intake.heard - round(0.22 * 48_000)
     for n in range(12, 40):
         intake.accept(chunk(10), None, n * 0.02)
-    assert intake.heard - round(39 * 0.02 * 48_000) <= 2 * CHUNK < ahead
+    assert intake.heard - round(39 * 0.02 * 48_000) <= CHUNK < ahead
     spoken = intake.accept(chunk(1000), None, 40 * 0.02)
     np.testing.assert_array_equal(spoken, chunk(1000))
+
+
+def late_by(intake: Intake, late_s: Callable[[int], float], first: int, count: int) -> list[int]:
+    """Quiet packets, each late by its own amount; how far ahead each is, in samples."""
+    ahead = []
+    for n in range(first, first + count):
+        at_s = (n + 1) * 0.02 + late_s(n)
+        intake.accept(chunk(10), n * CHUNK, at_s)
+        ahead.append(intake.heard - round(at_s * 48_000))
+    return ahead
+
+
+def test_on_a_steady_network_nothing_is_kept_in_reserve() -> None:
+    intake = Intake()
+    intake.accept(chunk(10, 5 * CHUNK), 0, 0.02)  # a first burst: 80 ms ahead
+    ahead = late_by(intake, lambda n: 0.0, 5, 300)
+    assert max(ahead[60:]) <= CHUNK
+
+
+def test_the_reserve_covers_the_latest_packets_and_no_more() -> None:
+    """Every tenth packet is 40 ms late: it must come just in time in the end."""
+    intake = Intake()
+    ahead = late_by(intake, lambda n: 0.04 if n % 10 == 9 else 0.0, 0, 600)
+    settled = np.array(ahead[300:])
+    assert -240 <= settled.min() <= CHUNK
+    assert settled.max() <= 0.04 * 48_000 + CHUNK
+    assert intake.reserve_samples >= 0.03 * 48_000
+    assert intake.gaps == 0
+
+
+def test_the_reserve_goes_when_the_network_calms_down() -> None:
+    intake = Intake()
+    late_by(intake, lambda n: 0.04 if n % 10 == 9 else 0.0, 0, 600)
+    ahead = late_by(intake, lambda n: 0.0, 600, 600)
+    assert max(ahead[-50:]) <= CHUNK
+
+
+def test_speech_is_never_stretched_or_cut_for_the_reserve() -> None:
+    intake = Intake()
+    for n in range(400):
+        late_s = 0.03 if n % 10 == 9 else 0.0
+        passed = intake.accept(chunk(2000), n * CHUNK, (n + 1) * 0.02 + late_s)
+        np.testing.assert_array_equal(passed, chunk(2000))

@@ -83,5 +83,6 @@ def test_nulls_are_sent_where_they_mean_something() -> None:
         pose=p.PoseAngles(yaw=0, pitch=0, roll=0),
         preset=None,
         muted=False,
+        load="ok",
     )
     assert json.loads(p.to_json(state))["preset"] is None

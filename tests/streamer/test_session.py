@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from daetalker.models.bundle import AvatarBundle
+from daetalker.streamer.async_engine import AsyncEngine
 from daetalker.streamer.clock import SimulatedClock
 from daetalker.streamer.control import Control
-from daetalker.streamer.engine import AsyncEngine, Engine, EngineError
+from daetalker.streamer.engine import Engine, EngineError
 from daetalker.streamer.media import CHUNK_SAMPLES, VideoFrame, VoiceChunk
 from daetalker.streamer.outlet import Outlet
 from daetalker.streamer.profile import PROFILES, Profile

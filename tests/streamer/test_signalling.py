@@ -13,7 +13,9 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from daetalker.streamer import protocol as p
+from daetalker.streamer.admission import Admission
 from daetalker.streamer.conversation import End, _cause
+from daetalker.streamer.job_times import JobTimes
 from daetalker.streamer.line import Line, RateLimit
 from tests.streamer.serving import Running, offering, running, settings_for, talker
 
@@ -33,10 +35,10 @@ async def test_hello_is_answered_by_a_welcome(server: Running) -> None:
         assert welcome["type"] == "welcome"
         assert welcome["avatar"]["name"] == manifest.name
         assert welcome["avatar"]["size"] == manifest.size
-        assert welcome["delay_ms"] == pytest.approx(340)
+        assert welcome["delay_ms"] == pytest.approx(280)
         assert server.hub.sessions == 1
         await client.say({"type": "bye"})
-        assert (await client.hear("goodbye"))["reason"] == "bye"
+        assert (await client.hear("goodbye"))["message"] == "bye"
         with pytest.raises(ConnectionClosed):
             await client.socket.recv()
     await server.empty()
@@ -128,14 +130,39 @@ async def test_a_full_server_says_so_and_closes(server: Running) -> None:
         async with talker(server.url) as third:
             error = await third.hello()
             assert (error["code"], error["fatal"]) == ("server_full", True)
-            assert (await third.hear("goodbye"))["reason"]
+            goodbye = await third.hear("goodbye")
+            assert goodbye["message"] and goodbye["retry_s"] == 5
             with pytest.raises(ConnectionClosed):
                 await third.socket.recv()
+            assert third.socket.close_code == 1013
+        figures = server.hub.metrics.render()[0].decode()
+        assert 'daetalker_refused_total{reason="server_full"} 1.0' in figures
         await second.say({"type": "bye"})
         await second.hear("goodbye")
     await server.empty()
     async with talker(server.url) as fourth:
         assert (await fourth.hello())["type"] == "welcome"
+
+
+async def test_the_first_client_that_would_break_the_others_is_refused(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crowded(self: Admission, engine: JobTimes, people: int, *_: Any, **__: Any) -> str:
+        return "1.9 of 2.0 cores would be needed" if people else ""
+
+    monkeypatch.setattr(Admission, "refusal", crowded)
+    async with running(settings_for(bundle, admission="measured")) as server:
+        async with talker(server.url) as first, talker(server.url) as second:
+            welcome = await first.hello()
+            assert welcome["type"] == "welcome"
+            error = await second.hello()
+            assert (error["code"], error["fatal"]) == ("server_full", True)
+            assert "--admission off" in error["message"]
+            await second.hear("goodbye")
+            await first.say({"type": "ping", "id": 1})
+            assert (await first.hear("pong"))["id"] == 1, "who is here stays"
+        lines = [record for record in caplog.records if "server_full" in record.getMessage()]
+        assert len(lines) == 1 and "1.9 of 2.0 cores" in lines[0].getMessage()
 
 
 async def test_control_messages_reach_the_session(
@@ -184,7 +211,7 @@ async def test_stopping_says_goodbye(bundle: Path) -> None:
         async with talker(server.url) as client:
             await client.hello()
             await server.hub.stop()
-            assert (await client.hear("goodbye"))["reason"] == "the server is stopping"
+            assert (await client.hear("goodbye"))["message"] == "the server is stopping"
         with pytest.raises(InvalidStatus):
             async with talker(server.url):
                 pass

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 
 from daetalker.streamer.clock import MonotonicClock
+from daetalker.streamer.metrics import Metrics
 from daetalker.streamer.stats import Stopwatch
 
 
 def test_reading_while_another_thread_notes() -> None:
-    stopwatch, clock = Stopwatch(MonotonicClock()), MonotonicClock()
+    stopwatch, clock = Stopwatch(MonotonicClock(), Metrics()), MonotonicClock()
     over = threading.Event()
 
     def note() -> None:

@@ -25,6 +25,12 @@ export class FakeTimers {
     return this.#due.length;
   }
 
+  /** Nothing runs for so long; what has become due meanwhile runs late. @param {number} for_ms */
+  sleep(for_ms) {
+    this.time_ms += for_ms;
+    this.advance(0);
+  }
+
   /** Runs what is due on the way. @param {number} by_ms */
   advance(by_ms) {
     const end_ms = this.time_ms + by_ms;
@@ -33,7 +39,7 @@ export class FakeTimers {
       const first = this.#due[0];
       if (!first || first.at_ms > end_ms) break;
       this.#due.shift();
-      this.time_ms = first.at_ms;
+      this.time_ms = Math.max(this.time_ms, first.at_ms);
       first.call();
     }
     this.time_ms = end_ms;
@@ -67,9 +73,9 @@ export class FakeSocket {
     this.onmessage?.({ data: typeof message === "string" ? message : JSON.stringify(message) });
   }
 
-  /** The line breaks. */
-  drop() {
-    this.onclose?.({});
+  /** The line breaks, or the server closes it with a code. */
+  drop(code = 1006) {
+    this.onclose?.({ code });
   }
 
   /** @param {string} type */

@@ -166,16 +166,19 @@ class Face(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, session: MockSession, *, own: bool) -> None:
+    def __init__(self, session: MockSession, *, own: bool, frozen: asyncio.Event) -> None:
         super().__init__()
         self._session = session
         self._own = own
+        self._frozen = frozen
         self._index = 0
         self._start: float | None = None
 
     async def recv(self) -> av.VideoFrame:
         loop = asyncio.get_running_loop()
         self._start = loop.time() if self._start is None else self._start
+        while self._frozen.is_set():
+            await asyncio.sleep(0.05)
         # Latest wins: a machine that cannot draw 25 a second skips some instead of falling behind.
         self._index = max(self._index + 1, int((loop.time() - self._start) * FPS))
         await asyncio.sleep(max(0.0, self._start + self._index / FPS - loop.time()))

@@ -11,6 +11,8 @@ const read = (name) => readFileSync(new URL(name, folder), "utf8");
 const scripts = readdirSync(folder).filter((name) => name.endsWith(".js"));
 /** Each page with the script that it loads. */
 const PAGES = { "index.html": "main.js", "stage.html": "stage_page.js" };
+/** Handed to those who may not load anything else. */
+const PLAIN = "no_entry.html";
 
 /** @param {string} html @returns {string[]} */
 const idsOf = (html) => [...html.matchAll(/\sid="([^"]+)"/g)].map((match) => String(match[1]));
@@ -26,7 +28,7 @@ function withImports(name, seen = new Set()) {
 }
 
 test("the pages have nothing inline, as their content security policy demands", () => {
-  for (const page of Object.keys(PAGES)) {
+  for (const page of [...Object.keys(PAGES), PLAIN]) {
     assert.doesNotMatch(read(page), /<style|\sstyle=|\son[a-z]+=|javascript:/i, page);
     assert.doesNotMatch(read(page), /<script(?![^>]*\ssrc=)/i, page);
   }
@@ -36,11 +38,18 @@ test("the pages have nothing inline, as their content security policy demands", 
 });
 
 test("the pages load nothing from elsewhere", () => {
-  const styles = ["style.css", "controls.css", "stage.css"];
-  for (const name of [...scripts, ...Object.keys(PAGES), ...styles]) {
+  const styles = ["style.css", "controls.css", "stage.css", "no_entry.css"];
+  for (const name of [...scripts, ...Object.keys(PAGES), PLAIN, ...styles]) {
     const text = read(name).replaceAll("https:// pages", "").replaceAll("http://localhost", "");
     assert.doesNotMatch(text, /(https?:)?\/\/[a-z0-9.-]+\.[a-z]{2,}/i, name);
   }
+});
+
+test("the page for those without a link needs two files beside it, and no script", () => {
+  const html = read(PLAIN);
+  assert.doesNotMatch(html, /<script/);
+  const needed = [...html.matchAll(/(?:href|src)="([^"]+)"/g)].map((match) => match[1]);
+  assert.deepEqual(needed, ["favicon.svg", "no_entry.css"]);
 });
 
 test("every element that a page's scripts ask for is in it, and ids are unique", () => {
@@ -76,20 +85,38 @@ test("every script is loaded by a page", () => {
 test("every failure the scripts can name has words of its own", () => {
   const unknown = noticeFor("no such code").title;
   const source = scripts.map(read).join("\n");
-  const named = [...source.matchAll(/(?:#lose|#end|fail|MicrophoneError)\(\s*"([a-z_]+)"/g)];
-  assert.ok(named.length >= 5);
+  const named = [
+    ...source.matchAll(/(?:\bfail\(|MicrophoneError\(|\bcode: |\[\d{4}, )"([a-z_]+)"/g),
+  ];
+  assert.ok(named.length >= 7, String(named.length));
   const codes = [
     ...named.map((match) => String(match[1])),
     ...["no_webrtc", "insecure_origin", "microphone_denied", "microphone_missing"],
     ...["microphone_busy", "server_full", "engine_failed", "unknown_avatar", "no_audio"],
     "not_allowed",
-    ...["unsupported_protocol", "unreachable", "connection_lost", "media_blocked"],
-  ].filter((code) => code !== "bad_sdp");
+    ...["unsupported_protocol", "unreachable", "connection_lost", "media_blocked", "offline"],
+    ...["signed_out", "too_many", "session_over", "session_gone", "server_stopping", "goodbye"],
+    "relay_silent",
+  ];
   for (const code of codes) {
     const { title, text, action } = noticeFor(code);
     assert.notEqual(title, unknown, code);
     assert.ok(title.length < 50 && text.endsWith(".") && action.length < 16, code);
   }
+});
+
+test("a break of what worked is told calmly, and what the server knows better is left to it", () => {
+  const calm = { again: true, retry_ms: 500 };
+  for (const code of ["connection_lost", "unreachable", "server_stopping", "offline", "goodbye"]) {
+    const { title, text } = noticeFor(code, calm);
+    assert.equal(title, "Connection lost, coming back…");
+    assert.ok(text.endsWith("."), code);
+  }
+  assert.equal(noticeFor("goodbye", { ...calm, message: "back at nine" }).text, "Back at nine.");
+  assert.equal(noticeFor("session_over", { message: "Time is up." }).text, "Time is up.");
+  assert.notEqual(noticeFor("unreachable", { message: "fetch failed" }).text, "fetch failed");
+  assert.equal(noticeFor("media_blocked", calm).title, noticeFor("media_blocked").title);
+  assert.equal(noticeFor("server_full", { again: true }).title, noticeFor("server_full").title);
 });
 
 test("the countdown speaks English", () => {

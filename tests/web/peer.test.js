@@ -16,9 +16,12 @@ const WELCOME = {
     size: 256,
     fps: 25,
     synthetic: true,
+    consent: { person: "", agreed_by: "", statement: "", uses: [], date: "" },
     pose_range: { yaw: [-30, 30], pitch: [-18, 18], roll: [-12, 12] },
     presets: [],
   },
+  synthetic: true,
+  mark: "AI",
   profile: "default",
   delay_ms: 360,
   ice_servers: [{ urls: ["stun:stun.example.org"] }],
@@ -31,6 +34,7 @@ function begin(more = {}) {
   /** @type {FakeSocket[]} */ const sockets = [];
   /** @type {FakeConnection[]} */ const connections = [];
   /** @type {any[]} */ const states = [];
+  /** @type {any[]} */ const details = [];
   /** @type {any[]} */ const told = [];
   const timers = new FakeTimers();
   const hooks = { onWelcome: () => {} };
@@ -46,7 +50,10 @@ function begin(more = {}) {
     microphone: /** @type {any} */ ("the microphone"),
     timers,
     random: () => 0.5,
-    onState: (state, detail) => states.push([state, detail.code, detail.retry_ms]),
+    onState: (state, detail) => {
+      states.push([state, detail.code, detail.retry_ms]);
+      details.push({ state, ...detail });
+    },
     onStream: (stream) => told.push(["stream", stream]),
     onWelcome: (welcome) => {
       told.push(["welcome", welcome.session]);
@@ -67,7 +74,10 @@ function begin(more = {}) {
     await settle();
     connection().become("connected");
   };
-  return { peer, hooks, sockets, connections, states, told, timers, last, connection, goLive };
+  return {
+    ...{ peer, hooks, sockets, connections, states, details, told, timers },
+    ...{ last, connection, goLive },
+  };
 }
 
 test("hello, welcome, offer, candidates, answer, live", async () => {
@@ -123,7 +133,7 @@ test("tracks ask for a small buffer and bring one stream", async () => {
 test("a break is followed by attempts that wait longer and longer, up to 15 s", () => {
   const { timers, sockets, states, last } = begin();
   const waits = [];
-  for (let i = 0; i < 7; i += 1) {
+  for (let i = 0; i < 8; i += 1) {
     last().drop();
     const [state, code, retry_ms] = states.at(-1);
     assert.deepEqual([state, code], ["waiting", "unreachable"]);
@@ -133,31 +143,31 @@ test("a break is followed by attempts that wait longer and longer, up to 15 s", 
     timers.advance(1);
     assert.equal(sockets.length, i + 2);
   }
-  assert.deepEqual(waits, [1000, 2000, 4000, 8000, 15000, 15000, 15000]);
+  assert.deepEqual(waits, [500, 1000, 2000, 3000, 5000, 8000, 15000, 15000]);
 });
 
 test("after ten seconds alive the waits begin anew", async () => {
   const { timers, states, last, goLive } = begin();
   last().drop();
-  timers.advance(1000);
+  timers.advance(500);
   last().drop();
-  timers.advance(2000);
+  timers.advance(1000);
   await goLive();
   timers.advance(9_000);
   last().hear({ type: "pong", id: 1 });
   timers.advance(1_000);
   last().drop();
-  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 1000]);
+  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 500]);
 });
 
 test("a connection that dies at once does not reset the waits", async () => {
   const { timers, states, last, goLive } = begin();
   last().drop();
-  timers.advance(1000);
+  timers.advance(500);
   await goLive();
   timers.advance(500);
   last().drop();
-  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 2000]);
+  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 1000]);
 });
 
 test("an attempt is torn down before the next begins", async () => {
@@ -184,11 +194,45 @@ test("retryNow ends the countdown", () => {
   assert.equal(sockets.length, 2, "the old countdown is gone");
 });
 
-test("a full server is asked again after a long wait", async () => {
-  const { states, last } = begin();
-  last().open();
-  last().hear({ type: "error", code: "server_full", message: "All taken.", fatal: true });
-  assert.deepEqual(states.at(-1), ["waiting", "server_full", 15000]);
+const FULL = { type: "error", code: "server_full", message: "All taken.", fatal: true };
+
+test("a full server is asked again only where somebody wants to wait", () => {
+  const hasty = begin();
+  hasty.last().open();
+  hasty.last().hear(FULL);
+  assert.deepEqual(hasty.details.at(-1), {
+    state: "failed",
+    code: "server_full",
+    message: "All taken.",
+    again: false,
+  });
+  const patient = begin({ patient: true });
+  for (let i = 1; i < 4; i += 1) {
+    patient.last().open();
+    patient.last().hear(FULL);
+    assert.deepEqual(patient.states.at(-1), ["waiting", "server_full", 15_000]);
+    patient.peer.nudge();
+    assert.equal(patient.sockets.length, i, "no network makes a place free");
+    patient.timers.advance(15_000);
+    assert.equal(patient.sockets.length, i + 1);
+  }
+});
+
+test("after a break our own old place may be all that is missing: that is waited for", async () => {
+  const { last, timers, states, details, goLive } = begin();
+  await goLive();
+  last().drop();
+  let waited_ms = 0;
+  while (states.at(-1)[0] === "waiting") {
+    const { again, retry_ms } = details.at(-1);
+    assert.ok(again && retry_ms <= 15_000);
+    waited_ms += retry_ms;
+    timers.advance(retry_ms);
+    last().open();
+    last().hear(FULL);
+  }
+  assert.deepEqual(states.at(-1).slice(0, 2), ["failed", "server_full"]);
+  assert.ok(waited_ms >= 60_000 && waited_ms < 80_000);
 });
 
 test("what would fail again the same way is not tried again", () => {
@@ -217,16 +261,90 @@ test("errors that end nothing are only told", async () => {
 });
 
 test("a short break of the network heals; a long one is lost", async () => {
-  const { connection, goLive, timers, states } = begin();
+  const { connection, goLive, last, timers, states } = begin();
   await goLive();
   connection().become("disconnected");
+  last().hear({ type: "pong", id: 1 });
   timers.advance(3_000);
   connection().become("connected");
   timers.advance(2_000);
   assert.equal(states.at(-1)[0], "live");
   connection().become("disconnected");
+  last().hear({ type: "pong", id: 3 });
   timers.advance(4_000);
-  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 1000]);
+  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 500]);
+});
+
+test("where picture and socket are both silent nothing heals, and nobody waits for it", async () => {
+  const { connection, goLive, timers, states } = begin();
+  await goLive();
+  connection().become("disconnected");
+  timers.advance(2_500);
+  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 500]);
+});
+
+test("a TURN server that gives no way is named, where there is one", async () => {
+  const turn = { urls: ["turn:turn.example.org:3478"], username: "u", credential: "c" };
+  for (const [candidate, code] of [
+    ["host", "relay_silent"],
+    ["relay", "media_blocked"],
+  ]) {
+    const { last, connection, states } = begin();
+    last().open();
+    last().hear({ ...WELCOME, ice_servers: [turn] });
+    await settle();
+    connection().onicecandidate({ candidate: { candidate: "c", type: candidate } });
+    connection().become("failed");
+    assert.deepEqual(states.at(-1).slice(0, 2), ["waiting", code]);
+  }
+});
+
+test("a nudge asks a live line, ends a countdown, and leaves a fresh attempt alone", async () => {
+  const { peer, last, sockets, timers, states, goLive } = begin();
+  peer.nudge();
+  assert.equal(sockets.length, 1, "this attempt has just begun");
+  timers.advance(4_000);
+  peer.nudge();
+  assert.equal(sockets.length, 2, "this one began in another network, maybe");
+  await goLive();
+  peer.nudge();
+  last().hear({ type: "pong", id: 1 });
+  timers.advance(3_000);
+  assert.equal(states.at(-1)[0], "live");
+  peer.nudge();
+  timers.advance(2_500);
+  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 500]);
+  peer.nudge();
+  assert.equal(sockets.length, 3);
+  peer.close();
+  peer.nudge();
+  assert.equal(sockets.length, 3);
+});
+
+test("what happened is told until it is live again, and that it was live before", async () => {
+  const { last, timers, details, goLive } = begin();
+  last().drop();
+  timers.advance(500);
+  assert.deepEqual(details.at(-1), { state: "connecting", code: "unreachable", again: false });
+  await goLive();
+  assert.deepEqual(details.at(-1), { state: "live" });
+  last().hear({ type: "goodbye", message: "Back soon.", retry_s: 4 });
+  const lost = { code: "goodbye", message: "Back soon.", again: true };
+  assert.deepEqual(details.at(-1), { state: "waiting", ...lost, retry_ms: 4500 });
+  timers.advance(4500);
+  assert.deepEqual(details.at(-1), { state: "connecting", ...lost });
+});
+
+test("a goodbye for good, and a link that is used up, end it", () => {
+  for (const [message, code] of [
+    [{ type: "goodbye", message: "Time is up.", retry_s: null }, "session_over"],
+    [{ type: "error", code: "not_allowed", message: "No.", fatal: true }, "signed_out"],
+  ]) {
+    const { last, states } = begin();
+    last().open();
+    last().hear(message);
+    assert.deepEqual(states.at(-1), ["failed", code, undefined]);
+  }
 });
 
 test("a server that answers while nothing gets through is named as such", async () => {
@@ -287,7 +405,7 @@ test("another microphone is used at once and after a reconnect", async () => {
   await peer.replaceMicrophone(/** @type {any} */ ("another"));
   assert.equal(connection().transceivers[0].sender.track, "another");
   last().drop();
-  timers.advance(1000);
+  timers.advance(500);
   await goLive();
   assert.equal(connection().transceivers[0].trackOrKind, "another");
 });
@@ -324,8 +442,8 @@ test("while there is no session it is asked for again each second, with a socket
 test("a session that ends is followed by the next one", async () => {
   const { last, timers, states, goLive, connections } = begin(WATCHING);
   await goLive();
-  last().hear({ type: "goodbye", reason: "the session ended" });
-  assert.deepEqual(states.at(-1), ["waiting", "connection_lost", 1000]);
+  last().hear({ type: "goodbye", message: "The session ended.", retry_s: null });
+  assert.deepEqual(states.at(-1), ["waiting", "unknown_session", 1000]);
   timers.advance(1000);
   last().open();
   last().hear(NO_SESSION);
@@ -335,8 +453,15 @@ test("a session that ends is followed by the next one", async () => {
   assert.equal(connections.length, 2);
 });
 
+test("a session that was watched by its name is over for good", () => {
+  const { last, states } = begin({ microphone: null, watch: "k3v9q2" });
+  last().open();
+  last().hear(NO_SESSION);
+  assert.deepEqual(states.at(-1), ["failed", "session_gone", undefined]);
+});
+
 test("a persistent watcher goes on where a page would give up", () => {
-  for (const code of ["engine_failed", "not_allowed", "unsupported_protocol", "bad_sdp"]) {
+  for (const code of ["engine_failed", "unsupported_protocol", "bad_sdp", "unknown_avatar"]) {
     const { last, timers, sockets, states } = begin({ ...WATCHING, persistent: true });
     for (let i = 1; i < 8; i += 1) {
       last().open();
@@ -370,8 +495,15 @@ test("changed presets are handed over, and a refused change ends nothing", async
 });
 
 test("the spread of the waits is 20 percent", () => {
-  assert.equal(retryDelayMs(0, 0), 800);
-  assert.equal(retryDelayMs(0, 1), 1200);
+  assert.equal(retryDelayMs(1, 0), 800);
+  assert.equal(retryDelayMs(1, 1), 1200);
   assert.equal(retryDelayMs(99, 0.5), 15000);
-  assert.equal(retryDelayMs(0, 0.5, "server_full"), 15000);
+  assert.equal(retryDelayMs(0, 0.5, { code: "server_full" }), 15000);
+  assert.equal(retryDelayMs(9, 0.5, { code: "unknown_session" }), 1000);
+});
+
+test("a wait that the server names is never shortened", () => {
+  assert.equal(retryDelayMs(7, 0, { code: "goodbye", retry_s: 3 }), 3000);
+  assert.equal(retryDelayMs(0, 1, { code: "goodbye", retry_s: 3 }), 3750);
+  assert.equal(retryDelayMs(0, 0.5, { retry_s: null }), 500);
 });
