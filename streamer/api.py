@@ -76,7 +76,10 @@ def api_routes(hub: Hub, plugins: Callable[[], list[dict[str, str]]]) -> list[Ro
 
     async def delete_preset(request: Request) -> Response:
         require(request.scope["operator"])
-        message = p.DeletePreset(name=request.path_params["name"])
+        try:
+            message = p.DeletePreset(name=request.path_params["name"])
+        except ValidationError as error:
+            raise p.ProtocolError("bad_message", p.sentence(error)) from None
         await edit_presets(hub, _manifest(hub, request), message)
         return Response(status_code=204)
 

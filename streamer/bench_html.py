@@ -65,7 +65,10 @@ def bench_page(figures: Mapping[str, Any]) -> str:
         parts.append(_sweep(figures["runs"]))
     else:
         parts.append(_parts(live["parts_ms"]))
-        parts.append("<h2>Time between frames, ms</h2>" + _columns(live["interval_histogram_ms"]))
+        intervals = {
+            edge.replace("<=", "≤"): count for edge, count in live["interval_histogram_ms"].items()
+        }
+        parts.append("<h2>Time between frames, ms</h2>" + _columns(intervals))
         if "overload" in live:
             parts.append(_overload(live["overload"]))
         for stage, steps in live["stage_histograms_s"].items():
@@ -120,7 +123,7 @@ def _parts(parts_ms: Mapping[str, float | None]) -> str:
             f'<rect x="{x:.1f}" width="{max(width - 2, 1):.1f}" height="30" rx="3" '
             f'fill="var(--mark)" opacity="{shade:.2f}"/>'
         )
-        if width > 60:
+        if width > 90:
             shapes.append(f'<text x="{x + 2:.1f}" y="45">{_text(name)} {ms:g}</text>')
         x += width
     rows = ", ".join(f"{_text(name)} {ms:g}" for name, ms in known.items())

@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import random
 import shutil
 import signal
 import sys
 import tempfile
 import time
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,17 +25,18 @@ from numpy.typing import NDArray
 
 from daetalker.models.bundle import find_avatar, load_bundle
 from daetalker.streamer.bench import figures_of
-from daetalker.streamer.bench_bars import Bar, bar_figures
+from daetalker.streamer.bench_bars import bar_figures
 from daetalker.streamer.bench_client import BenchClient, BenchError
+from daetalker.streamer.bench_growth import Samples, soak_bars
 from daetalker.streamer.bench_log import read_log, read_voice_log
 from daetalker.streamer.bench_plan import BenchPlan
-from daetalker.streamer.bench_process import Usage, sample_process
+from daetalker.streamer.bench_process import Usage
 from daetalker.streamer.bench_run import ClientRun, Run, crowd_settings
 from daetalker.streamer.bench_server import RunningServer, running_server, wait_for_file
 from daetalker.streamer.bench_visitor import SEES
 from daetalker.streamer.settings import Settings
 
-__all__ = ["SoakPlan", "bench_soak", "soak_bars"]
+__all__ = ["SoakPlan", "bench_soak"]
 
 SAMPLE_S = 2.0
 ALONE_S = 4.0
@@ -54,18 +53,6 @@ GONE_TIMEOUT_S = 40.0
 
 LOG_BYTES_S = 300_000
 """Voices of the resident, as the server and the client keep them for the figures."""
-
-GROWTH_MB = 20.0
-GROWTH_MB_H = 12.0
-SLOPE_AFTER_S = 600.0
-"""A slope per hour says something from ten minutes on."""
-
-MORE_THREADS = 8
-"""A pool of the standard library may still be growing to its size."""
-
-MORE_FILES = 4
-DRIFT_MS = 40.0
-FROZEN_SHARE = 0.01
 
 WAYS = ("goodbye", "killed", "asleep")
 
@@ -108,7 +95,7 @@ async def bench_soak(settings: Settings, plan: SoakPlan) -> dict[str, Any]:
         needed = int(LOG_BYTES_S * (plan.seconds + GONE_TIMEOUT_S))
         if shutil.disk_usage(folder).free < needed:
             raise BenchError(f"the soak keeps {needed // 10**6} MB in {folder.parent}: too full")
-        visits, samples = _Visits(), _Samples()
+        visits, samples = _Visits(), Samples()
         crowd = crowd_settings(plan.visitors + 8)  # those who fell asleep keep their places
         async with running_server(settings, folder, more=crowd) as server:
             client = BenchClient(server.url, plan.voice, keep_voice=folder / "client.s16")
@@ -145,7 +132,7 @@ async def _spend(
     client: BenchClient,
     folder: Path,
     visits: _Visits,
-    samples: _Samples,
+    samples: Samples,
 ) -> Run:
     """The resident alone, the visitors, the resident alone again."""
     run, usage = Run(), Usage(server.pid)
@@ -234,7 +221,7 @@ async def _visit(url: str, way: str, stays_s: float) -> None:
 
 
 async def _sample(
-    server: RunningServer, samples: _Samples, usage: Usage, folder: Path, keep: str
+    server: RunningServer, samples: Samples, usage: Usage, folder: Path, keep: str
 ) -> None:
     while True:
         samples.all.append(await samples.look(server))
@@ -248,85 +235,3 @@ def _forget(folder: Path, keep: str) -> None:
     for done in folder.glob("*/session.json"):
         if done.parent.name != keep:
             shutil.rmtree(done.parent, ignore_errors=True)
-
-
-class _Samples:
-    """Looks at the server.
-
-    Attributes:
-        all: every look.
-        alone: the looks with the resident alone, before and after the visitors.
-        visited_s: when the first visitor came.
-    """
-
-    def __init__(self) -> None:
-        self.all: list[dict[str, Any]] = []
-        self.alone: list[dict[str, Any]] = []
-        self.visited_s = 0.0
-
-    async def look(self, server: RunningServer) -> dict[str, Any]:
-        """Memory, threads, files and sessions at this moment; None for what cannot be told."""
-        process = sample_process(server.pid)
-        return {
-            "at_s": time.monotonic(),
-            "rss_mb": round(process.rss_mb, 1) if process else None,
-            "threads": process.threads if process else None,
-            "files": process.files if process else None,
-            "sessions": await asyncio.to_thread(_sessions, server.url),
-        }
-
-    def growth(self) -> dict[str, float | None]:
-        """What is more after the visitors than before, and the slope of the memory per hour."""
-        first, last = self.alone[0], self.alone[-1]
-        names = ("rss_mb", "threads", "files", "sessions")
-        grown = {
-            name: round(last[name] - first[name], 1)
-            if first[name] is not None and last[name] is not None
-            else None
-            for name in names
-        }
-        return grown | {"rss_mb_per_hour": self._slope_mb_h()}
-
-    def _slope_mb_h(self) -> float | None:
-        rows = [
-            row for row in self.all if row["rss_mb"] is not None and row["at_s"] > self.visited_s
-        ]
-        rows = rows[len(rows) // 3 :]  # what warms up has done so
-        if len(rows) < 10 or rows[-1]["at_s"] - rows[0]["at_s"] < SLOPE_AFTER_S:
-            return None
-        hours = np.array([row["at_s"] for row in rows]) / 3600
-        return round(float(np.polyfit(hours, [row["rss_mb"] for row in rows], 1)[0]), 2)
-
-    def rows(self, most: int = 300) -> list[dict[str, Any]]:
-        """The samples for a report, thinned out, their times from the beginning."""
-        step = max(1, -(-len(self.all) // most))
-        start_s = self.all[0]["at_s"] if self.all else 0.0
-        return [row | {"at_s": round(row["at_s"] - start_s, 1)} for row in self.all[::step]]
-
-
-def soak_bars(
-    growth: dict[str, float | None], failed: list[str], resident: dict[str, Any]
-) -> list[Bar]:
-    """Hold a soak against its bars."""
-    slope = growth["rss_mb_per_hour"]
-    frozen = resident["freezes"]["total_ms"] / 1000 / max(resident["seconds"], 1e-9)
-    errors = len(failed) + (resident["error"] is not None)
-    return [
-        Bar("memory, more than before the visitors", growth["rss_mb"], GROWTH_MB, "MB"),
-        Bar("memory, slope", slope, GROWTH_MB_H, "MB/h",
-            "" if slope is not None else "shorter than ten minutes"),
-        Bar("threads, more than before", growth["threads"], MORE_THREADS),
-        Bar("open files and sockets, more than before", growth["files"], MORE_FILES),
-        Bar("sessions left behind", growth["sessions"], 0.0),
-        Bar("resident: drift p95", resident["drift_ms"]["p95"], DRIFT_MS, "ms"),
-        Bar("resident: share of the time in freezes", frozen, FROZEN_SHARE),
-        Bar("errors and visitors who saw nothing", float(errors), 0.0),
-    ]  # fmt: skip
-
-
-def _sessions(url: str) -> int | None:
-    try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
-            return int(json.loads(answer.read())["sessions"])
-    except (OSError, ValueError):
-        return None

@@ -26,7 +26,7 @@ _JUMP_SAMPLES = VOICE_RATE
 
 # The latest packets but one in fifty should be just in time: between these.  A voice that comes
 # to a silent line begins in the middle, wherever between two ticks its first packet falls.
-_SPARE_SAMPLES = CHUNK_SAMPLES
+_SPARE_SAMPLES = CHUNK_SAMPLES + VOICE_RATE // 1000
 _AIMED_SAMPLES = VOICE_RATE // 125
 _SHORT_SAMPLES = -VOICE_RATE // 200
 _SILENCE_BEHIND = CHUNK_SAMPLES - _AIMED_SAMPLES

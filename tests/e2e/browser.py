@@ -186,10 +186,10 @@ def serving(command: Sequence[str], log: Path) -> Iterator[str]:
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """The first whole address in what the server prints."""
+    """The first whole address at the beginning of a line, or the one that is ready."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"(http://[^\s]+)\s", log.read_text(errors="replace"))
+        found = re.search(r"^(?:Ready: )?(http://\S+)\s", log.read_text(errors="replace"), re.M)
         if found:
             return found[1].rstrip("/") + "/"
         time.sleep(0.1)

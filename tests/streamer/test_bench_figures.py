@@ -13,6 +13,7 @@ from daetalker.models.bundle import AvatarBundle
 from daetalker.streamer.bench_bars import Bar, bar_figures, bar_lines
 from daetalker.streamer.bench_check import check_bars
 from daetalker.streamer.bench_echo import Baseline
+from daetalker.streamer.bench_growth import soak_bars
 from daetalker.streamer.bench_html import bench_page
 from daetalker.streamer.bench_log import read_log
 from daetalker.streamer.bench_onset import (
@@ -22,8 +23,8 @@ from daetalker.streamer.bench_onset import (
     visible_difference,
 )
 from daetalker.streamer.bench_overload import overload_figures, recovery_s
-from daetalker.streamer.bench_soak import soak_bars
 from daetalker.streamer.bench_sweep import sweep_figures
+from daetalker.streamer.cli import main
 from daetalker.streamer.engine import Engine
 from daetalker.streamer.media import CHUNK_SAMPLES, VOICE_PER_FRAME, VOICE_RATE
 from daetalker.streamer.profile import PROFILES
@@ -210,6 +211,22 @@ def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
     empty = MediaTap(tmp_path / "empty")
     empty.save()
     assert read_log(tmp_path / "empty")["heard_pcm"].size == 0
+
+
+def test_mistakes_in_the_options_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "live", "--network", "wet"]) == 2
+    assert "there is no network 'wet'; there are: loss1" in capsys.readouterr().err
+    assert main(["bench", "live", "--network", "list"]) == 0
+    assert "300 kbit/s" in capsys.readouterr().out
+    for words, said in (
+        (["live", "--clients", "2,x"], "'x' must be a whole number, 1 to 64"),
+        (["live", "--seconds", "0"], "'0' must be 1 to 86400"),
+        (["soak", "--minutes", "long"], "'long' must be 0.1 to 1440"),
+        (["live", "--seconds", "5", "--minutes", "1"], "not allowed with"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["bench", *words])
+        assert said in capsys.readouterr().err
 
 
 class _Balance(HTMLParser):

@@ -25,7 +25,9 @@ HALVES = 3
 LOST_S = 30.0
 """Given up by then: 2 s for those with media, 15 s for a socket without (server.py)."""
 
-MOST_MB = 15.0
+MOST_MB = 25.0
+"""The allocator's high water; measured 13, and nothing more by another 280 killed clients."""
+
 MOST_FILES = 2
 MOST_THREADS = 2
 MOST_TASKS = 1

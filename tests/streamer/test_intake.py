@@ -118,7 +118,7 @@ def test_on_a_steady_network_nothing_is_kept_in_reserve() -> None:
     intake = Intake()
     intake.accept(chunk(10, 5 * CHUNK), 0, 0.02)  # a first burst: 80 ms ahead
     ahead = late_by(intake, lambda n: 0.0, 5, 300)
-    assert max(ahead[60:]) <= CHUNK
+    assert max(ahead[60:]) <= CHUNK + 48
 
 
 def test_the_reserve_covers_the_latest_packets_and_no_more() -> None:
@@ -126,8 +126,8 @@ def test_the_reserve_covers_the_latest_packets_and_no_more() -> None:
     intake = Intake()
     ahead = late_by(intake, lambda n: 0.04 if n % 10 == 9 else 0.0, 0, 600)
     settled = np.array(ahead[300:])
-    assert -240 <= settled.min() <= CHUNK
-    assert settled.max() <= 0.04 * 48_000 + CHUNK
+    assert -240 <= settled.min() <= CHUNK + 48
+    assert settled.max() <= 0.04 * 48_000 + CHUNK + 48
     assert intake.reserve_samples >= 0.03 * 48_000
     assert intake.gaps == 0
 
@@ -136,7 +136,7 @@ def test_the_reserve_goes_when_the_network_calms_down() -> None:
     intake = Intake()
     late_by(intake, lambda n: 0.04 if n % 10 == 9 else 0.0, 0, 600)
     ahead = late_by(intake, lambda n: 0.0, 600, 600)
-    assert max(ahead[-50:]) <= CHUNK
+    assert max(ahead[-50:]) <= CHUNK + 48
 
 
 def test_speech_is_never_stretched_or_cut_for_the_reserve() -> None:
@@ -145,3 +145,10 @@ def test_speech_is_never_stretched_or_cut_for_the_reserve() -> None:
         late_s = 0.03 if n % 10 == 9 else 0.0
         passed = intake.accept(chunk(2000), n * CHUNK, (n + 1) * 0.02 + late_s)
         np.testing.assert_array_equal(passed, chunk(2000))
+
+
+def test_chunks_exactly_in_time_are_never_touched_however_the_clock_is_rounded() -> None:
+    """Else a stream on a simulated clock would differ from the render of the same samples."""
+    intake = Intake()
+    for n in range(20_000):
+        assert intake.accept(chunk(10), None, n * 0.02).size == CHUNK
