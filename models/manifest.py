@@ -35,7 +35,13 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SAFE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+-]{0,99}")
 # A name that ends so, or these before the first dot, are something else to Windows.
 _UNSAFE_END = (" ", ".")
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COUNTS = ("size", "fps", "window_frames", "hop_frames", "lookahead_frames", "latent", "hidden",
            "diffusion_steps")  # fmt: skip
@@ -169,9 +175,9 @@ def parse_manifest(document: Any, where: Path) -> Manifest:
     if not SAFE_NAME.fullmatch(values["name"]):
         raise fail("name must be letters, digits, - and _, 64 at most, and start with no - or _")
     step = values.setdefault("natural_step_deg", NATURAL_STEP_DEG)
-    least, most = NATURAL_STEP_RANGE_DEG
-    if isinstance(step, bool) or not isinstance(step, int | float) or not least <= step <= most:
-        raise fail(f"natural_step_deg must be a number of {least:g} to {most:g} degrees a frame")
+    low, high = NATURAL_STEP_RANGE_DEG
+    if isinstance(step, bool) or not isinstance(step, int | float) or not low <= step <= high:
+        raise fail(f"natural_step_deg must be a number of {low:g} to {high:g} degrees a frame")
     try:
         values["pose_range_deg"] = {
             axis: (

@@ -47,7 +47,7 @@ def check_secured(description: SessionDescription) -> None:
     for media in description.media:
         if media.port == 0:  # a section that is not wanted
             continue
-        if not media.ice.usernameFragment or not media.ice.password:
+        if media.ice is None or not media.ice.usernameFragment or not media.ice.password:
             raise ProtocolError("bad_sdp", "The offer has a media section without ICE credentials.")
         if media.dtls is None or not media.dtls.fingerprints:
             raise ProtocolError("bad_sdp", "The offer has a media section without a fingerprint.")

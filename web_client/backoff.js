@@ -1,6 +1,8 @@
 // @ts-check
 /** How long to wait before the next attempt to connect. */
 
+import { BUSY } from "./endings.js";
+
 /** A server that is restarted is back within seconds: the first attempts come close together. */
 const STEPS_S = [0.5, 1, 2, 3, 5, 8];
 const LONGEST_S = 15;
@@ -8,9 +10,6 @@ const LONGEST_S = 15;
 const FULL_S = 15;
 /** Somebody may begin to speak at any moment, and asking costs the server nothing. */
 const NO_SESSION_S = 1;
-
-/** Refused for want of room; trying again is not in vain, but no use in a hurry. */
-export const BUSY = new Set(["server_full", "too_many"]);
 
 /**
  * Grows from half a second to 15 s, and is spread by +-20 % so that the pages of a restarted server

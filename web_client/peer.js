@@ -10,7 +10,8 @@
  * Without a microphone it watches somebody else's session: picture and voice come, nothing goes.
  */
 
-import { BUSY, retryDelayMs } from "./backoff.js";
+import { retryDelayMs } from "./backoff.js";
+import { BUSY, codeOfError, endsAnAttempt, FINAL } from "./endings.js";
 import { MediaLink } from "./media_link.js";
 import { Signalling, systemTimers } from "./signalling.js";
 import { Waits } from "./waits.js";
@@ -63,23 +64,6 @@ const HEAL_WITHIN_MS = 4_000;
 const STABLE_AFTER_MS = 10_000;
 /** After a break the server may hold our own place for a while, and so have no other. */
 const OWN_PLACE_MS = 60_000;
-
-/** Answers to the hello or the offer that end the attempt, though not the conversation. */
-const REFUSED = new Set(["unknown_session"]);
-/** What would come to the same end without a change. */
-const FINAL = new Set([
-  "not_allowed",
-  "signed_out",
-  "session_gone",
-  "session_over",
-  "engine_failed",
-  "unknown_avatar",
-  "unsupported_protocol",
-  "no_audio",
-  "bad_sdp",
-  "hello_first",
-  "bad_message",
-]);
 
 export class Peer {
   #config;
@@ -189,8 +173,8 @@ export class Peer {
         this.#config.onPresets?.(message.presets);
         break;
       case "error":
-        if (message.fatal || (this.#state === "connecting" && refuses(message.code))) {
-          this.#lose({ code: codeOf(message), message: message.message });
+        if (message.fatal || (this.#state === "connecting" && endsAnAttempt(message.code))) {
+          this.#lose({ code: codeOfError(message), message: message.message });
         } else {
           this.#config.onServerError?.(message);
         }
@@ -297,9 +281,3 @@ export class Peer {
     this.#signalling = null;
   }
 }
-
-/** @param {string} code @returns {boolean} */
-const refuses = (code) => FINAL.has(code) || REFUSED.has(code);
-
-/** The same word for a single wish and for the whole page: only the latter ends the conversation. @param {ServerError} error */
-const codeOf = ({ code, fatal }) => (fatal && code === "not_allowed" ? "signed_out" : code);

@@ -5,6 +5,7 @@
  * It ends exactly once, by `close()` from this side or by `onEnd` from the other.
  */
 
+import { CLOSE_CODES } from "./endings.js";
 import { parse, ProtocolError, say } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").ServerMessage} ServerMessage */
@@ -53,14 +54,6 @@ const ANSWER_WITHIN_MS = 2_500;
 
 /** A timer that comes so late tells of a busy computer. */
 const LATE_MS = 1_000;
-
-/** What a close code of the server means; docs/protocol.md has the table. */
-const CLOSE_CODES = new Map([
-  [1001, "server_stopping"],
-  [1013, "server_full"],
-  [4401, "signed_out"],
-  [4429, "too_many"],
-]);
 
 export class Signalling {
   #config;

@@ -40,7 +40,7 @@ def main() -> int:
             if not count:
                 continue
             row = run(target.name, engine, count, options.seed)
-            total += int(row["cases"])
+            total += int(str(row["cases"]))
             found += row["finding"] is not None
             words = row["finding"] or "none"
             print(

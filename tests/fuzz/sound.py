@@ -172,9 +172,7 @@ def _by_steps(data: bytes) -> list[tuple[int, int, bytes]]:
     packets = []
     for start in range(0, min(len(data), 600), 40):
         head, rest = data[start : start + 6], data[start + 6 : start + 40]
-        packets.append(
-            (int.from_bytes(head[:2], "big"), int.from_bytes(head[2:6], "big"), rest)
-        )
+        packets.append((int.from_bytes(head[:2], "big"), int.from_bytes(head[2:6], "big"), rest))
     return packets
 
 
@@ -187,7 +185,10 @@ TARGETS = (
     Target(
         "converter",
         st.tuples(
-            _rates | st.integers(-1, 10**7), st.integers(0, 3), st.lists(_sizes, max_size=6), _levels
+            _rates | st.integers(-1, 10**7),
+            st.integers(0, 3),
+            st.lists(_sizes, max_size=6),
+            _levels,
         ),
         converter,
         0.1,
@@ -199,7 +200,8 @@ TARGETS = (
             st.lists(
                 st.tuples(
                     st.sampled_from(["push", "push", "take", "end", "clear"]),
-                    st.binary(max_size=9) | st.sampled_from([bytes(1600), bytes(3201), bytes(9999)]),
+                    st.binary(max_size=9)
+                    | st.sampled_from([bytes(1600), bytes(3201), bytes(9999)]),
                 ),
                 max_size=12,
             ),

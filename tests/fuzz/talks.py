@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class _Server:
         sent: list[MutableMapping[str, Any]] = []
         waiting = list(reversed(messages))
 
-        async def receive() -> Mapping[str, Any]:
+        async def receive() -> MutableMapping[str, Any]:
             await asyncio.sleep(0)
             return waiting.pop() if waiting else {"type": scope["type"] + ".disconnect"}
 
@@ -185,7 +185,5 @@ _queries = st.sampled_from([b"", b"avatar=tiny", b"avatar=%ff", b"token=x", b"&&
 TARGETS = (
     Target("conversation", _talk, conversation, 0.03),
     Target("offer", _offering, conversation, 0.002),
-    Target(
-        "http", st.tuples(_methods, _paths, _queries, _local | _headers, _bodies), request, 0.1
-    ),
+    Target("http", st.tuples(_methods, _paths, _queries, _local | _headers, _bodies), request, 0.1),
 )

@@ -34,7 +34,20 @@ class Target:
 
 
 texts: SearchStrategy[str] = st.text(max_size=40) | st.sampled_from(
-    ["", " ", "\0", "\r\n", "\ud800", "\u202e", "../..", "a" * 70_000, "1e999", "-0", "NaN", "🙂" * 99]
+    [
+        "",
+        " ",
+        "\0",
+        "\r\n",
+        "\ud800",
+        "\u202e",
+        "../..",
+        "a" * 70_000,
+        "1e999",
+        "-0",
+        "NaN",
+        "🙂" * 99,
+    ]
 )
 
 json_values: SearchStrategy[Any] = st.recursive(

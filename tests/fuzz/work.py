@@ -15,6 +15,7 @@ import tempfile
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -73,9 +74,13 @@ def with_atheris(target: Target, cases: int, seed: int) -> None:
             target.holds(decode(data))
 
     else:
-        wrapped = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))(
-            given(target.cases)(lambda case: target.holds(case))
-        )
+
+        def target_holds(case: Any) -> None:
+            target.holds(case)
+
+        wrapped: Any = settings(
+            deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )(given(target.cases)(target_holds))
         fuzz = wrapped.hypothesis.fuzz_one_input
 
         def one(data: bytes) -> None:

@@ -79,7 +79,7 @@ class Server:
         end_s = time.monotonic() + patience_s
         while True:
             held = self.held()
-            if held.files <= base.files and held.udp <= base.udp or time.monotonic() > end_s:
+            if (held.files <= base.files and held.udp <= base.udp) or time.monotonic() > end_s:
                 return held
             await asyncio.sleep(0.5)
 

@@ -68,7 +68,7 @@ async def test_it_asks_for_a_link_by_itself_and_its_log_keeps_the_secret(
     bundle: Path, tmp_path: Path
 ) -> None:
     state, log = tmp_path / "state", tmp_path / "log"
-    flags = ("--avatar", str(bundle), "--port", "0", "--state-folder", str(state))
+    flags: tuple[str, ...] = ("--avatar", str(bundle), "--port", "0", "--state-folder", str(state))
     flags = (*flags, "--threads", "1", "--log-level", "debug", "--admission", "off")
     async with started(log, "--host", "0.0.0.0", *flags) as server:
         assert "SHA-256" in server.words and "daetalker link" in server.words
@@ -89,20 +89,16 @@ async def test_it_asks_for_a_link_by_itself_and_its_log_keeps_the_secret(
         )
         another = (await linking.communicate())[0].decode().strip()
         # It knows the address of the server, though it was told neither host nor port.
-        assert another.startswith(server.words.partition("https://")[1] + "")
-        assert (
-            another.partition("?")[0]
-            == f"https://{server.words.split('https://')[1]}".partition("?")[0]
-        )
+        assert another.partition("?")[0] in server.words
         address = server.url.replace("http", "ws", 1) + "/ws"
         async with connect(address, ssl=trust, additional_headers={"Cookie": cookie}) as socket:
             assert (await Talker(socket).hello())["can_edit"] is False
-        async with httpx.AsyncClient(base_url=server.url, verify=trust) as http:
+        async with httpx.AsyncClient(base_url=server.url, verify=trust, timeout=PATIENCE_S) as http:
             there = f"/?{another.partition('?')[2]}"
             assert (await http.get(there)).status_code == 303
             assert (await http.get("/api/sessions")).status_code == 200
             bearer = http.cookies["__Host-daetalker"]
-        async with httpx.AsyncClient(base_url=server.url, verify=trust) as http:
+        async with httpx.AsyncClient(base_url=server.url, verify=trust, timeout=PATIENCE_S) as http:
             header = {"Authorization": f"Bearer {bearer}"}
             assert (await http.get("/api/sessions", headers=header)).status_code == 200
             assert (await http.get(f"/api/sessions?token={bearer}")).status_code == 200
@@ -117,7 +113,9 @@ async def test_it_asks_for_a_link_by_itself_and_its_log_keeps_the_secret(
     for text in (*shown, secret):
         assert text[-16:] not in told
     # The link stays used when the server comes back; the cookie and the certificate stay good.
-    async with started(log, "--host", "0.0.0.0", *flags) as again:
-        async with httpx.AsyncClient(base_url=again.url, verify=trust) as http:
-            assert (await http.get(f"/?token={server.token}")).status_code == 401
-            assert (await http.get("/", headers={"Cookie": cookie})).status_code == 200
+    async with (
+        started(log, "--host", "0.0.0.0", *flags) as again,
+        httpx.AsyncClient(base_url=again.url, verify=trust, timeout=PATIENCE_S) as http,
+    ):
+        assert (await http.get(f"/?token={server.token}")).status_code == 401
+        assert (await http.get("/", headers={"Cookie": cookie})).status_code == 200
