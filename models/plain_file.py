@@ -7,14 +7,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 __all__ = ["open_plain", "sha256_of"]
 
 
 @contextmanager
-def open_plain(path: Path, *, follow: bool = True) -> Iterator[tuple[IO[bytes], int]]:
+def open_plain(path: Path, *, follow: bool = True) -> Iterator[tuple[BufferedReader, int]]:
     """A plain file for reading, and its size in bytes; nothing that could block or never end.
 
     Args:
