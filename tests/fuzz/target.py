@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-__all__ = ["Target", "damaged", "json_values", "mistaken", "texts"]
+__all__ = ["Target", "as_json", "damaged", "havoc", "json_values", "mistaken", "texts"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,25 @@ def damaged(draw: DrawFn, good: list[bytes]) -> bytes:
                 other = draw(st.sampled_from(good))
                 start = draw(st.integers(0, len(other)))
                 data[at : at + 32] = other[start : start + draw(st.integers(0, 64))]
+    return bytes(data)
+
+
+def havoc(seeds: tuple[bytes, ...], rng: random.Random) -> bytes:
+    """One of the seeds with a few random changes: poorer cases than `damaged` makes, but cheap."""
+    data = bytearray(rng.choice(seeds))
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randint(0, len(data))
+        match rng.randint(0, 3):
+            case 0:
+                data[at : at + rng.randint(1, 12)] = b""
+            case 1:
+                data[at:at] = rng.randbytes(rng.randint(1, 6))
+            case 2 if at < len(data):
+                data[at] ^= 1 << rng.randint(0, 7)
+            case _:
+                other = rng.choice(seeds)
+                start = rng.randint(0, len(other))
+                data[at:at] = other[start : start + rng.randint(0, 40)]
     return bytes(data)
 
 
