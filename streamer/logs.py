@@ -15,6 +15,7 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -121,6 +122,32 @@ def configure_logging(
         logging.getLogger(name).setLevel(quiet)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(quiet, logging.INFO))
+    for name in ("asyncio", "uvicorn.error"):
+        logging.getLogger(name).addFilter(_OnceAMinute())
+
+
+class _OnceAMinute(logging.Filter):
+    """Lets what libraries say of clients' mistakes through once a minute, without a traceback.
+
+    They say it for every message, so that a client could fill the disk with it.
+    """
+
+    SAID = ("Invalid UTF-8 sequence received from client.", "socket.send() raised exception.")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        if said not in self.SAID:
+            return True
+        if time.monotonic() < self._next_s.get(said, 0.0):
+            return False
+        self._next_s[said] = time.monotonic() + 60.0
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.exc_info = record.exc_text = None
+        return True
 
 
 def _session_of(record: logging.LogRecord) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--avatar", help="instead of a tiny one made for tests")
     parser.add_argument("--log", type=Path, help="keep the server's log here")
     options = parser.parse_args()
+    logging.disable(logging.CRITICAL)  # of our own end of the broken connections
     with tempfile.TemporaryDirectory() as folder:
         bundle = (
             find_avatar(options.avatar)

@@ -13,7 +13,7 @@ from daetalker.models.bundle import AvatarBundle
 from daetalker.streamer.bench_bars import Bar, bar_figures, bar_lines
 from daetalker.streamer.bench_check import check_bars
 from daetalker.streamer.bench_echo import Baseline
-from daetalker.streamer.bench_growth import soak_bars
+from daetalker.streamer.bench_growth import Samples, soak_bars
 from daetalker.streamer.bench_html import bench_page
 from daetalker.streamer.bench_log import read_log
 from daetalker.streamer.bench_onset import (
@@ -139,6 +139,27 @@ def test_a_soak_fails_by_what_grows() -> None:
                         ("rss_mb_per_hour", 50.0)):  # fmt: skip
         assert [bar.ok for bar in soak_bars(flat | {name: worse}, [], _live())].count(False) == 1
     assert not all(bar.ok for bar in soak_bars(flat, ["a visitor saw nothing"], _live()))
+
+
+def test_growth_is_what_goes_on_after_the_first_crowd() -> None:
+    def look(at_s: float, rss_mb: float, threads: int = 20) -> dict[str, Any]:
+        return {"at_s": at_s, "rss_mb": rss_mb, "threads": threads, "files": 9, "sessions": 1}
+
+    samples = Samples()
+    samples.visited_s = 10.0
+    crowd = [look(10.0 + i, min(250.0 + 10 * i, 300.0), 30) for i in range(1, 31)]
+    samples.all = [look(5.0, 200.0), *crowd]
+    samples.alone = [look(9.0, 200.0), look(41.0, 301.0, 21)]
+    assert samples.growth() == {
+        "rss_mb": 1.0, "threads": 1, "files": 0, "sessions": 0, "rss_mb_per_hour": None
+    }  # fmt: skip
+    # Half an hour that loses 1 MB a minute.
+    samples.all = [look(10.0 + 2 * i, 300.0 + i / 30) for i in range(900)]
+    samples.alone[1] = look(1811.0, 330.0)
+    leaking = samples.growth()
+    assert leaking["rss_mb_per_hour"] == pytest.approx(60, abs=0.5)
+    assert [bar.ok for bar in soak_bars(leaking, [], _live())].count(False) == 1
+    assert len(samples.rows()) <= 300
 
 
 def test_speech_begins_after_a_pause_only() -> None:
