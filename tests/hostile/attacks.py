@@ -13,7 +13,7 @@ import os
 import random
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 __all__ = ["ATTACKS", "Place"]
@@ -42,8 +42,11 @@ class Place:
 Attack = Callable[[Place, random.Random], Awaitable[None]]
 
 
+_Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 @contextlib.asynccontextmanager
-async def _wire(place: Place):  # type: ignore[no-untyped-def]
+async def _wire(place: Place) -> AsyncIterator[_Ends]:
     reader, writer = await asyncio.open_connection(place.host, place.port, limit=1 << 22)
     try:
         yield reader, writer
@@ -186,9 +189,9 @@ def _json(value: object) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def _talk(place: Place, *, hello: bool = False, path: str = "/ws"):  # type: ignore[no-untyped-def]
+async def _talk(place: Place, *, hello: bool = False) -> AsyncIterator[_Ends]:
     async with _wire(place) as (reader, writer):
-        await _push(writer, _handshake(place, path))
+        await _push(writer, _handshake(place))
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
             await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
         if hello:

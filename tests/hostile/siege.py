@@ -9,6 +9,7 @@ import re
 import secrets
 import time
 from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = ["Outcome", "besiege"]
 
 ATTACK_S = 20.0
 AT_ONCE = 12
+WAVES = 4
 _REFUSED = re.compile(r"refused reason=(\S+)")
 
 
@@ -35,6 +37,7 @@ class Outcome:
         refused_connections: attacks that could not even connect.
         fps, worst_interval_ms: of the good client meanwhile; fps_after of one that comes later.
         before, after: what the server held.
+        waves_mb: its memory after each quarter of the attacks.
         faults: lines of the log that should not be there.
         refusals: lines about refusals, by reason.
     """
@@ -48,6 +51,7 @@ class Outcome:
     fps_after: float = 0.0
     before: Held | None = None
     after: Held | None = None
+    waves_mb: list[float] = field(default_factory=list)
     log_bytes: int = 0
     faults: list[str] = field(default_factory=list)
     refusals: dict[str, int] = field(default_factory=dict)
@@ -68,7 +72,11 @@ async def besiege(server: Server, connections: int, seed: int = 0) -> Outcome:
     began_s = time.monotonic()
     async with _talking(server.url) as good:
         frames_before, since_s = len(good.received.frame_times_s), time.monotonic()
-        await _attack(place, connections, random.Random(seed), outcome)
+        rng = random.Random(seed)
+        for wave in range(WAVES):
+            count = connections // WAVES + (wave < connections % WAVES)
+            await _attack(place, count, rng, outcome)
+            outcome.waves_mb.append(server.held().mb)
         times = np.array(good.received.frame_times_s[frames_before:])
         outcome.fps = len(times) / (time.monotonic() - since_s)
         outcome.worst_interval_ms = float(np.diff(times).max(initial=0.0)) * 1000
@@ -89,7 +97,7 @@ async def _warm(place: Place, server: Server) -> None:
 
 
 async def _attack(place: Place, connections: int, rng: random.Random, outcome: Outcome) -> None:
-    names = [name for _, name in zip(range(connections), _forever(list(ATTACKS)), strict=False)]
+    names = list(islice(cycle(ATTACKS), connections))
     rng.shuffle(names)
     door = asyncio.Semaphore(AT_ONCE)
 
@@ -115,11 +123,6 @@ async def _once(name: str, place: Place, rng: random.Random) -> bool:
     except TimeoutError:
         pass
     return True
-
-
-def _forever(names: list[str]) -> Any:
-    while True:
-        yield from names
 
 
 @contextlib.asynccontextmanager
