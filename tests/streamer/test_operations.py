@@ -126,14 +126,18 @@ def logged() -> Iterator[list[dict[str, Any]]]:
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(json.loads(JsonFormatter().format(record)))
 
-    root, keep, before = logging.getLogger(), Keep(), logging.getLogger().level
+    root, keep = logging.getLogger(), Keep()
+    # A server started in this process may have told the libraries to be quiet.
+    loud = {logger: logger.level for logger in (root, logging.getLogger("aioice"))}
     root.addHandler(keep)
-    root.setLevel(logging.INFO)
+    for logger in loud:
+        logger.setLevel(logging.INFO)
     try:
         yield lines
     finally:
         root.removeHandler(keep)
-        root.setLevel(before)
+        for logger, level in loud.items():
+            logger.setLevel(level)
 
 
 async def test_every_line_of_a_session_names_it_those_of_the_libraries_too(
