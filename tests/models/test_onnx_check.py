@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from daetalker.models.archive import import_archive
 from daetalker.models.bundle import (
     BundleError,
     embedded_avatars,
@@ -214,8 +216,6 @@ def test_what_is_opened_is_what_was_checked(tmp_path: Path) -> None:
 
 
 def test_nothing_waits_for_a_pipe(tmp_path: Path) -> None:
-    import os
-
     folder = make_tiny_bundle(tmp_path / "tiny")
     (folder / "manifest.json").unlink()
     os.mkfifo(folder / "manifest.json")
@@ -243,8 +243,6 @@ def test_a_field_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_archive_with_a_table_of_contents_without_end_is_refused(tmp_path: Path) -> None:
-    from daetalker.models.archive import import_archive
-
     path = tmp_path / "many.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(15_000):

@@ -24,11 +24,11 @@ OUTSIDE = {"X-Forwarded-For": "203.0.113.9"}
 
 @contextlib.asynccontextmanager
 async def recorder(
-    bundle: Path, folder: Path, **own: Any
+    bundle: Path, folder: Path, access: str = "auto", **own: Any
 ) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
     values = {"folder": str(folder), **own}
     async with (
-        served(bundle, [RecorderPlugin], {"recorder": values}) as server,
+        served(bundle, [RecorderPlugin], {"recorder": values}, access=access) as server,
         httpx.AsyncClient(
             base_url=server.url.rstrip("/") + "/plugins/recorder/",
             timeout=PATIENCE_S,
@@ -108,7 +108,10 @@ async def test_record_stop_download_delete(bundle: Path, tmp_path: Path) -> None
 async def test_whoever_was_told_the_sessions_id_may_and_others_may_not(
     bundle: Path, tmp_path: Path
 ) -> None:
-    async with recorder(bundle, tmp_path) as (server, client), session_of(server) as session:
+    async with (
+        recorder(bundle, tmp_path, access="open") as (server, client),
+        session_of(server) as session,
+    ):
         mine = {"session": session.id}
 
         async def code(request: httpx.Response) -> tuple[int, str]:
