@@ -125,6 +125,13 @@ def test_sizes_may_follow_from_sizes_but_not_from_what_is_heard() -> None:
             check(network(heard, node))
 
 
+def repeat(model: onnx.ModelProto, count: int) -> None:
+    """The first operator so many times more."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(model.graph.node[0])
+    model.graph.node.extend([copy] * count)
+
+
 def change(edit: Callable[[onnx.ModelProto], object]) -> onnx.ModelProto:
     model = network(weights=[whole("w", 1, 2)])
     edit(model)
@@ -144,8 +151,8 @@ def change(edit: Callable[[onnx.ModelProto], object]) -> onnx.ModelProto:
         (lambda m: setattr(m.opset_import[0], "version", 99), "operator set"),
         (lambda m: setattr(m, "ir_version", 99), "version of ONNX"),
         (lambda m: m.ClearField("graph"), "holds no network"),
-        (lambda m: m.graph.node.extend(m.graph.node), "same value twice"),
-        (lambda m: m.graph.node.extend([m.graph.node[0]] * 20_001), "more than 20000"),
+        (lambda m: repeat(m, 1), "same value twice"),
+        (lambda m: repeat(m, 20_000), "more than 20000"),
         (lambda m: m.graph.input[0].type.tensor_type.ClearField("shape"), "the shape of 'x'"),
     ],
 )
