@@ -60,7 +60,8 @@ def _run(bundle: AvatarBundle, name: str, made: dict[str, NDArray[Any]]) -> dict
         feed[value.name] = made.get(value.name, np.zeros(shape, dtype))
     names = [value.name for value in session.get_outputs()]
     results = dict(zip(names, session.run(None, feed), strict=True))
-    made.update(results)
+    # Their widths are the networks' own affair, so each is given what the one before makes.
+    made.update({key: results[key] for key in ("features", "hidden") if key in results})
     return {key: [str(value.dtype), list(value.shape)] for key, value in results.items()}
 
 

@@ -237,7 +237,7 @@ def test_names_that_other_systems_read_otherwise_are_refused(tmp_path: Path, nam
     document = json.loads(path.read_text())
     document["files"][name] = "0" * 64
     path.write_text(json.dumps(document))
-    with pytest.raises(BundleError, match="must stay inside|capital letters"):
+    with pytest.raises(BundleError, match=r"must stay inside|capital letters"):
         load_bundle(folder)
 
 
