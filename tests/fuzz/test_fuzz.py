@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from tests.fuzz.registry import NAMES, load
 from tests.fuzz.target import havoc
 
-MADE = {"archive": 40, "voice": 30, "presets": 40, "conversation": 12, "offer": 4, "http": 50}
-"""Cases made by Hypothesis, where one costs milliseconds; the others have 100."""
+MADE = {"archive": 80, "voice": 50, "presets": 80, "conversation": 40, "offer": 8, "http": 120}
+"""Cases made by Hypothesis, where one costs milliseconds; the others have 200."""
 
-CHANGED = {"archive": 60, "voice": 200, "presets": 100, "sdp": 300}
-"""Good examples with random changes; the others have 2000."""
+CHANGED = {"archive": 100, "voice": 200, "presets": 200, "sdp": 500}
+"""Good examples with random changes; the others have 3000."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -23,7 +23,7 @@ def test_whatever_strangers_send_is_read_or_refused(name: str) -> None:
     target = load(name)
 
     @settings(
-        max_examples=MADE.get(name, 100),
+        max_examples=MADE.get(name, 200),
         deadline=None,
         database=None,
         derandomize=True,
@@ -36,5 +36,5 @@ def test_whatever_strangers_send_is_read_or_refused(name: str) -> None:
     holds()
     if target.decode is not None:
         rng = random.Random(name)
-        for _ in range(CHANGED.get(name, 2000)):
+        for _ in range(CHANGED.get(name, 3000)):
             target.holds(target.decode(havoc(target.seeds, rng)))

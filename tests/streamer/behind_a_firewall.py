@@ -35,7 +35,9 @@ async def main(url: str, policy: str) -> dict[str, Any]:
     async with connect(url, open_timeout=PATIENCE_S) as ws:
         await ws.send(json.dumps({"type": "hello", "protocol": 1}))
         welcome = json.loads(await ws.recv())
-        servers = [RTCIceServer(**_filled(server)) for server in welcome["ice_servers"]]
+        # A browser tries them all; the library takes the first, so it is given the one by TCP.
+        by_tcp = sorted(welcome["ice_servers"], key=lambda one: "=tcp" not in one["urls"][0])
+        servers = [RTCIceServer(**_filled(server)) for server in by_tcp]
         connection = RTCPeerConnection(
             RTCConfiguration(iceServers=servers, iceTransportPolicy=RTCIceTransportPolicy(policy))
         )

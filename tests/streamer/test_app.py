@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
@@ -113,6 +114,26 @@ def test_the_packaged_page_is_complete_and_clean() -> None:
     assert "/main.js" in page and "/style.css" in page
     assert not [name for name in page if ".test." in name or "package" in name]
     assert sum(len(found.body) for found in page.values()) < 2_000_000
+
+
+def test_no_script_or_style_stands_in_a_page() -> None:
+    """The content security policy would keep it from working; here it cannot even come in."""
+    served = {path: found.body.decode() for path, found in load_page().items()}
+    pages = {path: text for path, text in served.items() if text.startswith("<!doctype html>")}
+    assert len(pages) >= 3
+    for path, text in pages.items():
+        for tag in re.findall(r"<script\b.*?</script>", text, re.DOTALL):
+            assert re.fullmatch(r'<script type="module" src="[\w./-]+"></script>', tag), (path, tag)
+        assert not re.findall(r"<style\b|\sstyle=|\son\w+=|javascript:", text, re.I), path
+        assert not re.findall(r'(?:src|href)="(?:https?:)?//', text), path
+    scripts = {path: text for path, text in served.items() if path.endswith(".js")}
+    scripts |= {
+        str(path): path.read_text()
+        for path in (Path(__file__).parents[2] / "plugins").glob("*/*.js")
+    }
+    evil = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|cssText"
+    for path, text in scripts.items():
+        assert not re.findall(evil, text), path
 
 
 async def test_seats_run_out_and_come_back(hub: Hub) -> None:

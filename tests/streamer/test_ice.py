@@ -112,9 +112,7 @@ async def test_coturn_takes_our_credentials_until_they_expire(tmp_path: Path) ->
         assert caught.value.response.attributes["ERROR-CODE"][0] == 401
 
 
-async def client_of(
-    server: Running, policy: str, *within: str, address: str | None = None
-) -> dict[str, Any]:
+async def client_of(server: Running, policy: str, *within: str) -> dict[str, Any]:
     """What a client in a process of its own got to see."""
     url = server.url.replace("http", "ws", 1) + "/ws"
     path = os.pathsep.join([str(ROOT / ".dev"), *sys.path])
