@@ -39,6 +39,9 @@ PAGES = ("/", "/index.html", "/stage", "/stage.html")
 _PREVIEWS = re.compile(r"bot\b|preview|externalhit|whatsapp|slack|telegram|discord|embedly", re.I)
 """Programs that open links in a chat before a person does; a link would be used up by them."""
 
+_ERROR = re.compile(r'\{\s*"type":\s*"error",\s*"code":\s*"(\w+)"')
+"""The beginning of the protocol's message, which plugins' sockets speak too."""
+
 _CLOSE_CODES = {401: 4401, 403: 4401, 429: 4429}
 _REASONS_OF_PLUGINS = {401: "no_token", 403: "not_allowed", 413: "too_large", 429: "too_many"}
 
@@ -212,12 +215,22 @@ class Door:
         """Note what a plugin refuses; it cannot do so itself."""
 
         async def noting(message: Message) -> None:
-            reason = _REASONS_OF_PLUGINS.get(message.get("status", 0))
-            if message["type"] == "http.response.start" and reason is not None:
+            reason = _refused_by(message)
+            if reason is not None:
                 self._refusals.note(reason, visitor.address, "by a plugin")
             await send(message)
 
         return noting
+
+
+def _refused_by(message: Message) -> str | None:
+    """Why a plugin turns somebody away with what it sends; None if it does not."""
+    if message["type"] == "http.response.start":
+        return _REASONS_OF_PLUGINS.get(message["status"])
+    error = _ERROR.match(message.get("text") or "")
+    if error is None or error[1] == "server_full":  # noted where places are counted
+        return None
+    return error[1]
 
 
 _ONWARD = (

@@ -130,8 +130,9 @@ def test_a_link_in_a_page_of_another_site_works_although_the_cookie_is_strict(
 
 
 def test_a_link_to_watch_shows_the_session_and_no_way_to_steer_it(
-    browser: Browser, secured: Secured
+    browser: Browser, secured: Secured, console: Console
 ) -> None:
+    console.expect(FAILED_FETCH)
     talking = opened(browser)
     talking.goto(secured.link(Grant("operator")))
     b.go_live(talking, frames=3)

@@ -60,6 +60,10 @@ a=fmtp:97 apt=96
 a=ssrc-group:FID 3570614608 2231627014
 m=application 9 UDP/DTLS/SCTP webrtc-datachannel
 c=IN IP4 0.0.0.0
+a=ice-ufrag:EsAw
+a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1
+a=fingerprint:sha-256 D2:FA:0E:C3:22:59:5E:14:95:69:92:3D:13:B4:84:24:2C:C2:A2:C0:3E:FD:34:8E:5E:EA:6F:AF:52:CE:E6:0F
+a=setup:actpass
 a=sctp-port:5000
 a=max-message-size:262144
 a=mid:2

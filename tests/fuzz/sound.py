@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -164,7 +165,9 @@ def backlog(case: tuple[int, list[tuple[str, bytes]]]) -> None:
 
 @cache
 def _runner() -> asyncio.Runner:
-    return asyncio.Runner()
+    runner = asyncio.Runner()
+    atexit.register(runner.close)
+    return runner
 
 
 def _by_steps(data: bytes) -> list[tuple[int, int, bytes]]:

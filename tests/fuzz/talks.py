@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import os
 import tempfile
@@ -47,6 +48,7 @@ class _Server:
         self.complaints = _Complaints()
         logging.getLogger().addHandler(self.complaints)
         self.runner = asyncio.Runner()
+        atexit.register(self.runner.close)
         self.runner.run(self._start(make_tiny_bundle(folder / "tiny", 8)))
 
     async def _start(self, bundle: Path) -> None:

@@ -20,6 +20,7 @@ from daetalker.plugins.agent import AgentPlugin
 from daetalker.plugins.agent.client import AgentClient, AgentError, Finished, Picture, Sound
 from daetalker.streamer.feed import VoiceConverter
 from tests.plugins.serving import PATIENCE_S, Running, served
+from tests.streamer.serving import refused
 from tests.tiny import tiny_speech, to_pcm
 
 pytestmark = pytest.mark.asyncio
@@ -347,14 +348,15 @@ async def test_others_may_watch_and_the_slow_ones_delay_nobody(bundle: Path) -> 
 
 async def test_who_may_speak_and_watch(bundle: Path) -> None:
     async with served(bundle, [AgentPlugin], control_token="sesame") as server:
-        with pytest.raises(AgentError, match="Only operators") as refused:
+        with pytest.raises(AgentError, match="Only operators") as caught:
             async with AgentClient(server.url):
                 pass
-        assert refused.value.code == "not_allowed"
+        assert caught.value.code == "not_allowed"
         async with _raw(server, "media?session=latest") as socket:
             assert (await _next(socket, "error"))["code"] == "not_allowed"
         async with _raw(server, "media?session=0123456789abcdef") as socket:
             assert (await _next(socket, "error"))["code"] == "unknown_session"
+        assert (refused(server, "not_allowed"), refused(server, "unknown_session")) == (2, 1)
         async with (
             AgentClient(server.url, token="sesame") as agent,
             _raw(server, f"media?session={agent.session}") as socket,

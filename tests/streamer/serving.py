@@ -88,6 +88,13 @@ async def running(
         await asyncio.wait_for(serving, PATIENCE_S)
 
 
+def refused(server: Running, reason: str) -> float:
+    """How often that was refused, by the server's own count."""
+    text = server.hub.metrics.render()[0].decode()
+    lines = [line for line in text.splitlines() if f'refused_total{{reason="{reason}"}}' in line]
+    return float(lines[0].rpartition(" ")[2]) if lines else 0.0
+
+
 class Talker:
     """A client that speaks raw JSON, so that it can also say what a good client would not."""
 

@@ -21,7 +21,15 @@ from daetalker.streamer.opening import link
 from daetalker.streamer.page import asset
 from daetalker.streamer.tls import certificate_of
 from daetalker.streamer.tokens import Tokens, open_tokens
-from tests.streamer.serving import PATIENCE_S, Running, Talker, running, settings_for, talker
+from tests.streamer.serving import (
+    PATIENCE_S,
+    Running,
+    Talker,
+    refused,
+    running,
+    settings_for,
+    talker,
+)
 
 PAGE = {
     "/": asset(b"<h1>hello</h1>", "text/html; charset=utf-8"),
@@ -60,12 +68,6 @@ class Guarded:
 
     def refused(self, reason: str) -> float:
         return refused(self.server, reason)
-
-
-def refused(server: Running, reason: str) -> float:
-    text = server.hub.metrics.render()[0].decode()
-    lines = [line for line in text.splitlines() if f'refused_total{{reason="{reason}"}}' in line]
-    return float(lines[0].rpartition(" ")[2]) if lines else 0.0
 
 
 @pytest_asyncio.fixture

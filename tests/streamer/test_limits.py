@@ -27,11 +27,11 @@ from tests.streamer.serving import (
     Running,
     Talker,
     offering,
+    refused,
     running,
     settings_for,
     talker,
 )
-from tests.streamer.test_door import refused
 
 
 @pytest_asyncio.fixture
