@@ -17,8 +17,6 @@ _LONGEST_WAIT_S = 0.08
 _CALM_DOWN = 0.995  # a packet; half the patience is forgotten in about three seconds
 _HELD = 32
 _RESTART = 1_000
-_RATE_PER_S = 200.0
-_BURST = 100.0
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,16 @@ class JitterBuffer:
     Attributes:
         lost: packets given up.
         late: packets that came after they were given up, or twice.
-        refused: packets beyond 200 a second (four times what Opus at 20 ms sends).
     """
 
     def __init__(self) -> None:
         self.lost = 0
         self.late = 0
-        self.refused = 0
         self._next: int | None = None
         self._position = 0
         self._held: dict[int, tuple[float, int, bytes]] = {}
         self._given_up: deque[tuple[int, float]] = deque(maxlen=_HELD)
         self._wait_s = _SHORTEST_WAIT_S
-        self._tokens, self._filled_s = _BURST, 0.0
 
     def push(self, sequence: int, timestamp: int, data: bytes, now_s: float) -> list[Packet | Loss]:
         """Take a packet.
@@ -72,8 +67,6 @@ class JitterBuffer:
         Returns:
             What can be heard now, in order; often just this packet.
         """
-        if not self._within_rate(now_s):
-            return []
         if self._next is None:
             self._next = sequence
             self._position = timestamp
@@ -115,15 +108,6 @@ class JitterBuffer:
             if given_up == place:
                 needed_s = (now_s - since_s) * 1.1
                 self._wait_s = min(_LONGEST_WAIT_S, max(self._wait_s, needed_s))
-
-    def _within_rate(self, now_s: float) -> bool:
-        self._tokens = min(_BURST, self._tokens + (now_s - self._filled_s) * _RATE_PER_S)
-        self._filled_s = now_s
-        if self._tokens < 1.0:
-            self.refused += 1
-            return False
-        self._tokens -= 1.0
-        return True
 
 
 def _nearest(difference: int, bits: int) -> int:

@@ -48,6 +48,7 @@ NO_VOICE_AFTER_S = 1.0
 """The face comes alive this long after connecting, even if no sound has arrived."""
 
 TOO_MUCH_AUDIO = "far too many packets of sound"
+LEAST_VIDEO_BIT_S = 100_000
 MAX_MEDIA_SECTIONS = 8
 MAX_GAP_SAMPLES = VOICE_RATE
 """A jump of the client's timestamps over a second is a new timeline, not a gap to fill."""
@@ -56,12 +57,13 @@ MAX_GAP_SAMPLES = VOICE_RATE
 def set_video_bit_rate(kbit_s: int) -> None:
     """Let video encoders made from now on, in this process, start at this bit rate.
 
-    The receiver's bandwidth estimate may move it between an eighth and 1.5 times the start.
+    The receiver's bandwidth estimate may move it between 100 kbit/s (or an eighth of the start, if
+    that is less) and 1.5 times the start.
     """
     module: Any
     for module in (vpx, h264):
         module.DEFAULT_BITRATE = kbit_s * 1000
-        module.MIN_BITRATE = kbit_s * 1000 // 8
+        module.MIN_BITRATE = min(kbit_s * 1000 // 8, LEAST_VIDEO_BIT_S)
         module.MAX_BITRATE = kbit_s * 1500
 
 
