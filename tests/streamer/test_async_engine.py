@@ -70,6 +70,7 @@ async def test_a_lone_job_has_all_threads_and_two_run_side_by_side() -> None:
     await asyncio.sleep(0.02)
     assert narrow.at_work == 1, "there are two workers"
     wide.let_go.set()
+    await until(lambda: narrow.at_work == 2)  # the second is still there, so the third has company
     narrow.let_go.set()
     await asyncio.gather(first, second, third)
     assert wide.done == [1.0] and sorted(narrow.done) == [2.0, 3.0]
@@ -88,8 +89,9 @@ async def test_threads_and_company_change_no_result(tiny_bundle: AvatarBundle) -
 
 
 async def test_a_job_that_hangs_keeps_nobody_from_closing() -> None:
-    slow = SlowEngine()
+    slow, others = SlowEngine(), set(threading.enumerate())
     engine = AsyncEngine(cast(Engine, slow))
+    mine = set(threading.enumerate()) - others
     hanging = asyncio.create_task(engine.frame(latent(1.0)))
     waiting = asyncio.create_task(engine.frame(latent(2.0)))
     await until(lambda: slow.at_work == 1)
@@ -102,4 +104,4 @@ async def test_a_job_that_hangs_keeps_nobody_from_closing() -> None:
     with pytest.raises(EngineError, match="closed"):
         await engine.frame(latent(3.0))
     slow.let_go.set()
-    await until(lambda: not [t for t in threading.enumerate() if t.name.startswith("engine ")])
+    await until(lambda: not any(thread.is_alive() for thread in mine))

@@ -77,14 +77,15 @@ def test_a_network_that_fails_is_named(tiny_engine: Engine) -> None:
 
 
 async def test_async_engine_works_on_one_thread_and_closes_twice(tiny_engine: Engine) -> None:
+    others = set(threading.enumerate())
     engine = AsyncEngine(tiny_engine)
+    mine = set(threading.enumerate()) - others
     latents = np.random.default_rng(2).standard_normal((3, LATENT)).astype(np.float32)
     frames = await asyncio.gather(*(engine.frame(latent) for latent in latents))
     np.testing.assert_array_equal(frames, tiny_engine.frames(latents))
-    names = [t.name for t in threading.enumerate() if t.name.startswith("engine")]
-    assert len(names) == 1
+    assert [thread.name for thread in mine] == ["engine 0"]
     await engine.close()
     await engine.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("engine")]
+    assert not any(thread.is_alive() for thread in mine)
     with pytest.raises(EngineError, match="closed"):
         await engine.silence()
