@@ -34,6 +34,7 @@ from daetalker.streamer.media import VOICE_RATE
 from daetalker.streamer.metrics import Metrics
 from daetalker.streamer.offer_limits import check_secured, check_size
 from daetalker.streamer.protocol import Candidate, ProtocolError
+from daetalker.streamer.resending import Resending, limit_resending
 from daetalker.streamer.session import Session
 from daetalker.streamer.tap import MediaTap
 from daetalker.streamer.tracks import Departures, VideoTrack, VoiceTrack
@@ -131,6 +132,7 @@ class Peer:
             VideoTrack(self._outlet, self._tap, self._departures), direction="sendonly"
         )
         video.setCodecPreferences(_vp8_first())
+        limit_resending(video.sender, Resending())
         try:
             await self._connection.setRemoteDescription(
                 RTCSessionDescription(sdp=offer_sdp, type="offer")
