@@ -136,7 +136,7 @@ class Conversation:
                 await self._save_times()
 
     def _welcome(self) -> p.Welcome:
-        profile = self._hub.profile
+        profile, grant = self._hub.profile, self._client.grant
         return p.Welcome(
             session=self._live.id,
             avatar=avatar_info(self._session.bundle.manifest, self._hub.presets),
@@ -144,8 +144,9 @@ class Conversation:
             profile=profile.name,
             delay_ms=round(profile.delay_s * 1000, 1),
             ice_servers=[p.IceServer(**server) for server in self._ice_servers()],
-            can_edit=self._client.grant.operates,
-            plugins=self._client.plugins(),
+            can_edit=grant.operates,
+            can_steer=grant.talks,
+            plugins=self._client.plugins() if grant.talks else [],
         )
 
     def _ice_servers(self) -> list[dict[str, Any]]:

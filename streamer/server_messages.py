@@ -105,7 +105,8 @@ class PluginInfo(Message):
 class Welcome(Message):
     """Answer to ``hello``.  ``delay_ms`` is how long the voice and the video are held back.
 
-    ``can_edit`` says whether this client may save presets.  ``synthetic`` is true of every session
+    ``can_edit`` says whether this client may save presets, ``can_steer`` whether it may turn the
+    head and interrupt: who has a link to watch may not.  ``synthetic`` is true of every session
     there is: its pictures are generated, whoever they show.  ``mark`` is the text drawn into them,
     empty for none.
     """
@@ -120,6 +121,7 @@ class Welcome(Message):
     delay_ms: FiniteFloat
     ice_servers: list[IceServer]
     can_edit: bool
+    can_steer: bool
     plugins: list[PluginInfo]
 
 

@@ -1,22 +1,10 @@
 // @ts-check
-/** Addresses of the server, seen from the page; and the token that the page's own address may hold. */
+/** Addresses of the server, seen from the page. */
 
-/** @param {string} search of the page's address, "?token=..." @returns {string | null} */
-export function tokenOf(search) {
-  return new URLSearchParams(search).get("token") || null;
-}
-
-/**
- * The WebSocket beside the page.  A browser cannot put a header on it, so a token goes along as text.
- *
- * @param {string} base the page's own address
- * @param {string | null} token
- * @returns {URL}
- */
-export function socketAddress(base, token) {
+/** The WebSocket beside the page. @param {string} base the page's own address @returns {URL} */
+export function socketAddress(base) {
   const address = new URL("ws", base);
   address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-  if (token) address.searchParams.set("token", token);
   return address;
 }
 

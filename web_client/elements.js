@@ -30,6 +30,7 @@ export function stageElements() {
 /** @returns {import("./head.js").HeadElements} */
 export function headElements() {
   return {
+    card: find("head", HTMLElement),
     pad: {
       pad: find("pad", HTMLElement),
       handle: find("pad-handle", HTMLElement),

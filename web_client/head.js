@@ -18,6 +18,7 @@ import { throttle } from "./throttle.js";
 
 /**
  * @typedef {object} HeadElements
+ * @property {HTMLElement} card
  * @property {ConstructorParameters<typeof PosePad>[0]} pad
  * @property {ConstructorParameters<typeof PresetChips>[0]} chips
  * @property {import("./preset_editor.js").EditorElements} editor
@@ -41,6 +42,7 @@ export class Head {
   #open = null;
   #on = false;
   #canEdit = false;
+  #canSteer = true;
 
   #elements;
   #pad;
@@ -95,6 +97,12 @@ export class Head {
     this.#draw();
   }
 
+  /** What would be refused is not shown. @param {boolean} on */
+  setCanSteer(on) {
+    this.#canSteer = on;
+    this.#elements.card.hidden = !on;
+  }
+
   /** @param {boolean} on */
   setCanEdit(on) {
     this.#canEdit = on;
@@ -102,8 +110,9 @@ export class Head {
     this.#draw();
   }
 
-  /** @param {boolean} on */
-  enable(on) {
+  /** @param {boolean} wanted */
+  enable(wanted) {
+    const on = wanted && this.#canSteer;
     this.#on = on;
     if (!on) this.#changes.forget();
     this.#editor.busy(!on);

@@ -6,7 +6,7 @@
  * a session that somebody else speaks through, for example a voice agent.
  */
 
-import { isLocal, socketAddress, tokenOf } from "./address.js";
+import { isLocal, socketAddress } from "./address.js";
 import { AvatarChoice } from "./avatar_choice.js";
 import { find, inspectable } from "./dom.js";
 import { Head } from "./head.js";
@@ -30,7 +30,6 @@ import { Toast } from "./toast.js";
 
 const query = new URLSearchParams(location.search);
 const watch = query.get("watch");
-const token = tokenOf(location.search);
 const words = watch ? { ...WORDS, ...WATCH_WORDS } : { ...WORDS, quiet: "listening" };
 
 const startButton = find("start", HTMLButtonElement);
@@ -78,7 +77,6 @@ const avatars = new AvatarChoice(
 const plugins = new Plugins({
   column: find("side", HTMLElement),
   base: document.baseURI,
-  token,
   say: send,
   message: showTip,
 });
@@ -119,7 +117,7 @@ async function start({ patient = false } = {}) {
   /** @type {string | null} */
   let session = null;
   peer = new Peer({
-    openSocket: () => new WebSocket(socketAddress(document.baseURI, token)),
+    openSocket: () => new WebSocket(socketAddress(document.baseURI)),
     microphone: track,
     avatar: watch === null ? avatars.name : null,
     watch,
@@ -137,6 +135,8 @@ async function start({ patient = false } = {}) {
       session = welcome.session;
       showAvatar(welcome.avatar);
       head.setCanEdit(welcome.can_edit);
+      head.setCanSteer(welcome.can_steer);
+      interruptButton.hidden = watch === null || !welcome.can_steer;
       plugins.take(welcome.plugins);
     },
     onPresets: (presets) => head.setPresets(presets),

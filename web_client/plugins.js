@@ -30,7 +30,7 @@
  * @property {(command: ClientMessage) => void} say sends a command of docs/protocol.md (`pose`, `preset`,
  *   `natural`, `mute`, `interrupt`, `say`) to the session; nothing happens between sessions
  * @property {(path: string, body?: unknown) => Promise<Response>} post POST of JSON to
- *   /plugins/NAME/path, with the page's token if its address holds one
+ *   /plugins/NAME/path
  * @property {(call: (session: string | null) => void) => void} onSession called at once, and whenever
  *   a session begins or ends
  * @property {(call: (state: State) => void) => void} onState called with each `state`, twice a second
@@ -41,7 +41,6 @@
  * @typedef {object} PluginsConfig
  * @property {HTMLElement} column where the cards go
  * @property {string} base the page's own address
- * @property {string | null} token
  * @property {(command: ClientMessage) => void} say
  * @property {(text: string) => void} message
  * @property {(address: string) => Promise<any>} [load] imports a module
@@ -107,7 +106,7 @@ export class Plugins {
   /** @param {string} name @param {HTMLElement} element @returns {PluginPage} */
   #pageFor(name, element) {
     const plugins = this;
-    const { base, token, say, message } = this.#config;
+    const { base, say, message } = this.#config;
     const send = this.#config.fetch ?? fetch;
     return Object.freeze({
       get session() {
@@ -120,9 +119,7 @@ export class Plugins {
       },
       post(/** @type {string} */ path, body = {}) {
         const address = new URL(`plugins/${name}/${path.replace(/^\/+/, "")}`, base);
-        /** @type {Record<string, string>} */
         const headers = { "Content-Type": "application/json" };
-        if (token) headers["Authorization"] = `Bearer ${token}`;
         return send(address, { method: "POST", headers, body: JSON.stringify(body) });
       },
       onSession(/** @type {(session: string | null) => void} */ call) {

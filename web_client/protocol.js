@@ -24,7 +24,7 @@ export const PROTOCOL = 1;
 /** @typedef {{name: string, script: string | null}} PluginInfo  `script`: address of an ES module for the page */
 /**
  * @typedef {{type: "welcome", protocol: number, session: string, avatar: Avatar, synthetic: boolean,
- *   mark: string, profile: string, delay_ms: number, ice_servers: RTCIceServer[], can_edit: boolean, plugins: PluginInfo[]}} Welcome
+ *   mark: string, profile: string, delay_ms: number, ice_servers: RTCIceServer[], can_edit: boolean, can_steer: boolean, plugins: PluginInfo[]}} Welcome
  */
 /** @typedef {{type: "presets", presets: Preset[]}} Presets */
 /** @typedef {{type: "answer", sdp: string}} Answer */
@@ -198,6 +198,7 @@ const SERVER_MESSAGES = {
     delay_ms: number,
     ice_servers: list(object({})),
     can_edit: flag,
+    can_steer: flag,
     plugins: list(object({ name: text, script: nullable(text) })),
   }),
   answer: object({ sdp: text }),

@@ -8,7 +8,6 @@
  * @property {"contain" | "cover"} fit
  * @property {boolean} voice
  * @property {boolean} placeholder the avatar's picture while nobody speaks
- * @property {string | null} token
  */
 
 /** #rgb, #rrggbb and the like, with the # left out, as addresses prefer it. */
@@ -34,6 +33,5 @@ export function readOptions(search, hash, isColour) {
     fit: query.get("fit") === "cover" ? "cover" : "contain",
     voice: query.get("voice") !== "off",
     placeholder: query.get("placeholder") === "on",
-    token: query.get("token") || null,
   };
 }

@@ -35,7 +35,7 @@ document.documentElement.style.setProperty("--background", options.background);
 document.body.dataset["fit"] = options.fit;
 
 const peer = new Peer({
-  openSocket: () => new WebSocket(socketAddress(document.baseURI, options.token)),
+  openSocket: () => new WebSocket(socketAddress(document.baseURI)),
   microphone: null,
   watch: options.session,
   persistent: true,

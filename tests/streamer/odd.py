@@ -18,6 +18,9 @@ from tests.streamer.serving import PATIENCE_S
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
+POOL = min(32, (os.cpu_count() or 1) + 4)
+"""Threads of asyncio's own pool: as many as there ever were calls at once, and no more than this."""
+
 
 class OddServer:
     """A running one."""

@@ -191,6 +191,7 @@ class Conversation:
             delay_ms=360.0,
             ice_servers=[],
             can_edit=mock.can_edit,
+            can_steer=True,
             plugins=mock.plugins,
         )
 

@@ -26,6 +26,7 @@ const WELCOME = {
   delay_ms: 360,
   ice_servers: [{ urls: ["stun:stun.example.org"] }],
   can_edit: true,
+  can_steer: true,
   plugins: [],
 };
 

@@ -20,7 +20,6 @@ function begin(modules) {
   const plugins = new Plugins({
     column: /** @type {any} */ ({ append: (/** @type {any} */ card) => cards.push(card) }),
     base: "https://example.test/talk/",
-    token: "t",
     say: (command) => said.push(command),
     message: (text) => said.push(text),
     load: async (address) => {
@@ -96,7 +95,7 @@ test("a plugin may give commands and post to its own address, and nothing else",
   const [address, { method, headers, body }] = posted[0];
   assert.equal(address, "https://example.test/talk/plugins/a/start");
   assert.equal(method, "POST");
-  assert.deepEqual(headers, { "Content-Type": "application/json", Authorization: "Bearer t" });
+  assert.deepEqual(headers, { "Content-Type": "application/json" });
   assert.deepEqual(JSON.parse(body), { session: "s1" });
 });
 

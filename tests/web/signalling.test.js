@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isLocal, socketAddress, tokenOf } from "../../web_client/address.js";
+import { isLocal, socketAddress } from "../../web_client/address.js";
 import { Signalling } from "../../web_client/signalling.js";
 import { FakeSocket, FakeTimers } from "./fakes.js";
 
@@ -30,15 +30,10 @@ test("hello is the first word, once the socket is open", () => {
   assert.deepEqual(socket.sent, [{ type: "hello", protocol: 1, avatar: "mira" }]);
 });
 
-test("the token of the page's address goes along, and nothing else of it", () => {
-  const base = "https://example.test:8443/talk/?token=a%20b%26c&avatar=x";
-  const token = tokenOf(new URL(base).search);
-  assert.equal(token, "a b&c");
-  const address = socketAddress(base, token);
-  assert.equal(address.href, "wss://example.test:8443/talk/ws?token=a+b%26c");
-  assert.equal(address.searchParams.get("token"), "a b&c");
-  assert.equal(socketAddress("http://localhost:8080/stage", null).href, "ws://localhost:8080/ws");
-  assert.equal(tokenOf("?token="), null);
+test("the socket is beside the page, and nothing of the page's query goes along", () => {
+  const base = "https://example.test:8443/talk/?avatar=x";
+  assert.equal(socketAddress(base).href, "wss://example.test:8443/talk/ws");
+  assert.equal(socketAddress("http://localhost:8080/stage").href, "ws://localhost:8080/ws");
 });
 
 test("messages are handed over; broken ones are passed by and the line lives on", (t) => {
