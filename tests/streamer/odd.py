@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 POOL = min(32, (os.cpu_count() or 1) + 4)
-"""Threads of asyncio's own pool: as many as there ever were calls at once, and no more than this."""
+"""Threads that asyncio's own pool has at most; it grows with the most calls at once."""
 
 
 class OddServer:
