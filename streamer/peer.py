@@ -1,12 +1,4 @@
-"""One client's WebRTC connection: its microphone in, the avatar's frames and the voice out.
-
-Everything here uses the public interface of aiortc but one thing: its video encoders start at
-0.5 (VP8) or 1 Mbit/s (H.264), VP8 stops at 1.5, and no parameter of a connection changes that.
-``set_video_bit_rate`` therefore assigns the module constants that the encoders read when they are
-made.  The library's own adaptation to the receiver's estimate stays in charge afterwards.  On the
-demo avatar's 256x256 video a cap of 2 Mbit/s uses 0.66 and gives the mouth 44.7 dB in the first
-second, against 42.7 dB at 0.5; larger avatars gain more.
-"""
+"""One client's WebRTC connection: its microphone in, the avatar's frames and the voice out."""
 
 from __future__ import annotations
 
@@ -26,7 +18,6 @@ from aiortc import (
     RTCRtpSender,
     RTCSessionDescription,
 )
-from aiortc.codecs import h264, vpx
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 from numpy.typing import NDArray
 
@@ -49,23 +40,9 @@ NO_VOICE_AFTER_S = 1.0
 """The face comes alive this long after connecting, even if no sound has arrived."""
 
 TOO_MUCH_AUDIO = "far too many packets of sound"
-LEAST_VIDEO_BIT_S = 100_000
 MAX_MEDIA_SECTIONS = 8
 MAX_GAP_SAMPLES = VOICE_RATE
 """A jump of the client's timestamps over a second is a new timeline, not a gap to fill."""
-
-
-def set_video_bit_rate(kbit_s: int) -> None:
-    """Let video encoders made from now on, in this process, start at this bit rate.
-
-    The receiver's bandwidth estimate may move it between 100 kbit/s (or an eighth of the start, if
-    that is less) and 1.5 times the start.
-    """
-    module: Any
-    for module in (vpx, h264):
-        module.DEFAULT_BITRATE = kbit_s * 1000
-        module.MIN_BITRATE = min(kbit_s * 1000 // 8, LEAST_VIDEO_BIT_S)
-        module.MAX_BITRATE = kbit_s * 1500
 
 
 class Peer:

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from daetalker.streamer.app import STOP_TIMEOUT_S, create_app
 from daetalker.streamer.capacity import capacity
+from daetalker.streamer.encoders import install_encoders
 from daetalker.streamer.errors import StreamerError
 from daetalker.streamer.http_guard import (
     KEEP_ALIVE_S,
@@ -26,7 +27,6 @@ from daetalker.streamer.hub import Hub
 from daetalker.streamer.last_resort import end_after, end_now
 from daetalker.streamer.loading import Avatar
 from daetalker.streamer.opening import keep_address, opening_lines
-from daetalker.streamer.peer import set_video_bit_rate
 from daetalker.streamer.plugin_host import PluginHost
 from daetalker.streamer.settings import Settings, SettingsError
 from daetalker.streamer.tls import Certificate, certificate_of
@@ -156,7 +156,7 @@ async def serve(
     certificate = certificate_of(settings)
     tokens = open_tokens(settings) if settings.needs_token else None
     with contextlib.closing(bind(settings)) as sock:
-        set_video_bit_rate(settings.video_kbit_s)
+        install_encoders(settings.video_kbit_s)
         # Helpers of the linear algebra under numpy spin while they wait, half a core of it, and
         # the products here are too small to be worth a second thread.
         threadpool_limits(1, user_api="blas")
