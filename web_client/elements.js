@@ -86,7 +86,7 @@ function field(id) {
 }
 
 /**
- * Somebody else speaks: no microphone, a button that interrupts, and the voice is on.
+ * Somebody else speaks: no microphone, no choice of avatar, a button that interrupts, and the voice is on.
  *
  * @param {string} session an id, or "latest"
  */
@@ -98,6 +98,7 @@ export function prepareToWatch(session) {
   find("hear", HTMLInputElement).checked = true;
   find("watching", HTMLElement).textContent = WATCH_WORDS.watching(session);
   find("watching", HTMLElement).hidden = false;
+  find("avatar-choice", HTMLElement).remove();
   find("microphone", HTMLElement).hidden = true;
   find("mute", HTMLElement).hidden = true;
   find("interrupt", HTMLElement).hidden = false;

@@ -142,7 +142,7 @@ def test_a_link_to_watch_shows_the_session_and_no_way_to_steer_it(
     assert watching.url.endswith(f"/?watch={sessions[-1]['id']}")
     expect(watching.locator("#head")).to_be_visible()
     b.go_live(watching, frames=3)
-    for control in ("#head", "#interrupt", "#microphone", "#mute", ".plugin"):
+    for control in ("#head", "#interrupt", "#microphone", "#mute", "#avatar-choice", ".plugin"):
         expect(watching.locator(control).first).to_be_hidden()
     steered = watching.evaluate(
         "fetch('api/sessions/latest/command', {method: 'POST', body: '{}'}).then((a) => a.status)"
