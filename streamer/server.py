@@ -26,6 +26,7 @@ from daetalker.streamer.http_guard import (
 from daetalker.streamer.hub import Hub
 from daetalker.streamer.last_resort import end_after, end_now
 from daetalker.streamer.loading import Avatar
+from daetalker.streamer.machine import share_heaps
 from daetalker.streamer.opening import keep_address, opening_lines
 from daetalker.streamer.plugin_host import PluginHost
 from daetalker.streamer.settings import Settings, SettingsError
@@ -160,6 +161,7 @@ async def serve(
         # Helpers of the linear algebra under numpy spin while they wait, half a core of it, and
         # the products here are too small to be worth a second thread.
         threadpool_limits(1, user_api="blas")
+        share_heaps()
         hub = hub or Hub(settings)
         avatar = await hub.start()
         for line in _welcome_lines(settings, hub, avatar):
