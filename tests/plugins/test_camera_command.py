@@ -106,7 +106,8 @@ def test_a_voice_goes_from_the_microphone_to_the_virtual_one_with_its_picture(
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_it_cleanly(bundle: Path, server: str, stop: signal.Signals) -> None:
     code = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 sys.path[:0] = {sys.path!r}
 import pyvirtualcam
 from daetalker.plugins.camera.command import main
