@@ -22,7 +22,7 @@ from typing import Any
 import aiortc.codecs
 import av
 from aiortc.codecs import h264, vpx
-from aiortc.codecs.opus import SAMPLE_RATE, SAMPLES_PER_FRAME, TIME_BASE, OpusEncoder
+from aiortc.codecs.opus import SAMPLE_RATE, SAMPLES_PER_FRAME, OpusEncoder
 from av.frame import Frame
 
 __all__ = ["BitRate", "PictureEncoder", "VoiceEncoder", "install_encoders"]
@@ -114,14 +114,9 @@ class VoiceEncoder(OpusEncoder):
 
     def __init__(self) -> None:
         super().__init__()
-        codec = av.CodecContext.create("libopus", "w")
-        codec.bit_rate = VOICE_BIT_S
-        codec.format = "s16"
-        codec.layout = "mono"
-        codec.sample_rate = SAMPLE_RATE
-        codec.time_base = TIME_BASE
-        codec.options = {"application": "voip", "fec": "1", "packet_loss": str(LOSS_PERCENT)}
-        self.codec = codec
+        self.codec.bit_rate = VOICE_BIT_S
+        self.codec.layout = "mono"
+        self.codec.options |= {"fec": "1", "packet_loss": str(LOSS_PERCENT)}
         self.resampler = av.AudioResampler(
             format="s16", layout="mono", rate=SAMPLE_RATE, frame_size=SAMPLES_PER_FRAME
         )

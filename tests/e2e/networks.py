@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from playwright.async_api import Page, WebSocketRoute, async_playwright
 
-from daetalker.streamer.bench_network import NETWORKS, Network
+from daetalker.streamer.bench_network import NETWORKS, Network, find_network
 from daetalker.streamer.bench_relay import Relay, running_relay, sdp_candidates, stand_in_sdp
 from tests.e2e.browser import FLAGS, chromium_path, serving, write_microphone
 
@@ -38,7 +38,7 @@ STATS = """async () => {
   const found = {};
   for (const report of (await connections.at(-1).getStats()).values())
     if (report.type === "inbound-rtp") found[report.kind] = report;
-  return { ...found, shown: daetalker.framesShown, latency: daetalker.latencyMs };
+  return { ...found, latency: daetalker.latencyMs };
 }"""
 
 
@@ -171,7 +171,7 @@ async def main() -> None:
         command = ["-m", "daetalker.streamer.cli", "serve", "--port", "0", "--admission", "off"]
         url = options.url or stack.enter_context(serving(command, folder / "log"))
         for name in options.networks:
-            network = plain if name == "plain" else NETWORKS[name]
+            network = plain if name == "plain" else find_network(name)
             figures = await measure(url, microphone, network, options.seconds)
             json.dump(figures, sys.stdout)
             print(flush=True)
